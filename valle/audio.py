@@ -1,0 +1,115 @@
+"""Reading, writing and resampling sound: the only place that touches sound files."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from valle.errors import UserError
+from valle.files import atomic_path
+
+
+@dataclass
+class Audio:
+    """A mono waveform.
+
+    samples:     (time,) float32, full scale is [-1, 1]
+    sample_rate: hertz
+    """
+
+    samples: np.ndarray
+    sample_rate: int
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return len(self.samples) / self.sample_rate
+
+    def save(self, path: str | Path) -> None:
+        """Write a WAV or FLAC file; see `write`."""
+        write(path, self.samples, self.sample_rate)
+
+
+def resample(samples: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:
+    """Band-limited resampling of (time,) float32 samples; rates in hertz."""
+    if source_rate == target_rate:
+        return samples
+    return soxr.resample(samples, source_rate, target_rate, quality="HQ").astype(np.float32)
+
+
+def duration(path: str | Path) -> float:
+    """Length of a sound file in seconds, from its header. Raises UserError as `read` does."""
+    with _open(path) as sound:
+        return sound.frames / sound.samplerate
+
+
+def read(
+    path: str | Path,
+    sample_rate: int | None = None,
+    *,
+    start: float = 0.0,
+    end: float | None = None,
+    max_duration: float | None = None,
+) -> Audio:
+    """Read any file libsndfile reads (WAV, FLAC, OGG, Opus, MP3, ...), mixed to mono and resampled to `sample_rate`.
+
+    start, end:   seconds of the stretch to read, for segments of a long recording
+    max_duration: seconds; a longer stretch is refused before anything is decoded
+
+    Raises UserError when the file is missing, is not a sound file, holds no samples, or is too long.
+    """
+    with _open(path) as sound:
+        rate = sound.samplerate
+        first = round(start * rate)
+        last = sound.frames if end is None else min(round(end * rate), sound.frames)
+        if first >= last:
+            span = f" from {start:g} s to {end:g} s" if end is not None else ""
+            raise UserError(f"{path}: holds no samples{span}; give a recording with speech in it")
+        seconds = (last - first) / rate
+        if max_duration is not None and seconds > max_duration:
+            raise UserError(f"{path}: lasts {seconds:.1f} s, at most {max_duration:g} s are taken; cut it shorter")
+        sound.seek(first)
+        samples = sound.read(last - first, dtype="float32", always_2d=True).mean(axis=1)
+    if len(samples) == 0:
+        raise UserError(f"{path}: holds no samples that can be decoded; give a recording with speech in it")
+    samples = np.nan_to_num(samples)
+    target = sample_rate or rate
+    return Audio(resample(samples, rate, target), target)
+
+
+def _open(path: str | Path) -> soundfile.SoundFile:
+    path = Path(path)
+    if not path.is_file():
+        reason = "is a directory, not a sound file" if path.is_dir() else "no such file"
+        raise UserError(f"{path}: {reason}")
+    try:
+        return soundfile.SoundFile(path)
+    except soundfile.LibsndfileError as error:
+        reason = "is empty" if path.stat().st_size == 0 else f"not a sound file that can be read ({error.error_string})"
+        raise UserError(f"{path}: {reason}; give WAV, FLAC, OGG, Opus or MP3") from error
+
+
+def write(path: str | Path, samples: np.ndarray, sample_rate: int) -> None:
+    """Write (time,) float32 samples as 16-bit WAV or FLAC (by the name's ending), whole or not at all.
+
+    Raises UserError for another ending or when the file cannot be written.
+    """
+    path = Path(path)
+    kind = path.suffix.lower().lstrip(".")
+    if kind not in ("wav", "flac"):
+        raise UserError(f"{path}: can only write .wav and .flac")
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        soundfile.write(stream, np.clip(samples, -1.0, 1.0), sample_rate, format=kind.upper(), subtype="PCM_16")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def loudness(samples: np.ndarray) -> float:
+    """Root mean square level of (time,) samples in decibels relative to full scale; -inf for silence."""
+    power = float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
+    return 10 * np.log10(power) if power > 0 else -np.inf

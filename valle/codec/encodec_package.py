@@ -1,0 +1,68 @@
+"""The one place that imports the `encodec` package.
+
+The package imports torchaudio at its top, for resampling (done here by soxr) and for the discriminator's
+spectrogram. torchaudio has to match torch's build exactly and often does not load, so while `encodec` is imported a
+small stand-in takes its name; afterwards the name is free again.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+
+class _Spectrogram(nn.Module):
+    """Complex spectrogram normalized by the window's energy, the case the discriminator uses."""
+
+    def __init__(self, n_fft: int, hop_length: int, win_length: int, window_fn=torch.hann_window, **_: object) -> None:
+        super().__init__()
+        self.n_fft, self.hop_length = n_fft, hop_length
+        window = window_fn(win_length)
+        self.register_buffer("window", window / window.square().sum().sqrt(), persistent=False)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """audio (batch, channel, time) -> complex (batch, channel, bin, frame)."""
+        spectrum = torch.stft(
+            audio.flatten(0, 1),
+            self.n_fft,
+            self.hop_length,
+            window=self.window,
+            center=False,
+            return_complex=True,
+        )
+        return spectrum.unflatten(0, audio.shape[:2])
+
+
+def _import_with_stand_in() -> None:
+    stand_in = ModuleType("torchaudio")
+    stand_in.transforms = ModuleType("torchaudio.transforms")  # type: ignore[attr-defined]
+    stand_in.transforms.Spectrogram = _Spectrogram  # type: ignore[attr-defined]
+    before = sys.modules.get("torchaudio")
+    sys.modules["torchaudio"] = stand_in
+    try:
+        import encodec.msstftd
+    finally:
+        del sys.modules["torchaudio"]
+        if before is not None:
+            sys.modules["torchaudio"] = before
+
+
+_import_with_stand_in()
+
+from encodec import EncodecModel  # noqa: E402
+from encodec.modules import SEANetDecoder, SEANetEncoder  # noqa: E402
+from encodec.msstftd import MultiScaleSTFTDiscriminator  # noqa: E402
+from encodec.quantization import ResidualVectorQuantizer  # noqa: E402
+from encodec.quantization.core_vq import EuclideanCodebook  # noqa: E402
+
+__all__ = [
+    "EncodecModel",
+    "EuclideanCodebook",
+    "MultiScaleSTFTDiscriminator",
+    "ResidualVectorQuantizer",
+    "SEANetDecoder",
+    "SEANetEncoder",
+]

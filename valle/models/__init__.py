@@ -1,0 +1,1 @@
+"""The models of the papers in pure torch: transformer, AR, NAR, sampling."""

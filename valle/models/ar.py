@@ -1,0 +1,112 @@
+"""The autoregressive model: phonemes and the first codebook so far -> the first codebook's next group of codes.
+
+VALL-E (arXiv 2301.02111, section 4.2.1); grouped code modelling as in VALL-E 2 (arXiv 2406.05370, section 3.2).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from valle.models.transformer import KVCache, Transformer, TransformerConfig, length_mask, sinusoidal_positions, splice
+
+
+class AR(nn.Module):
+    """A decoder-only transformer over `phonemes ++ end of text ++ groups of first-codebook codes`.
+
+    Args:
+        vocabulary_size: number of phoneme ids; id 0 is padding.
+        config: sizes of the transformer.
+        codebook_size: entries of the first codebook; the id `codebook_size` is the end mark.
+        group_size: codes predicted by one step (G). 1 is VALL-E, 2, 4 and 8 are VALL-E 2.
+    """
+
+    def __init__(
+        self, vocabulary_size: int, config: TransformerConfig, codebook_size: int = 1024, group_size: int = 1
+    ) -> None:
+        super().__init__()
+        if group_size not in (1, 2, 4, 8):
+            raise ValueError(f"group_size {group_size} is not one of 1, 2, 4, 8")
+        self.config, self.codebook_size, self.group_size = config, codebook_size, group_size
+        self.end = codebook_size
+        self.phoneme_embedding = nn.Embedding(vocabulary_size + 1, config.dim)  # the last one: end of text
+        self.code_embedding = nn.Embedding(codebook_size + 1, config.dim)
+        self.group_projection = nn.Identity()  # section 3.2: concatenate the group's embeddings and project
+        if group_size > 1:
+            self.group_projection = nn.Linear(group_size * config.dim, config.dim, bias=False)
+        self.transformer = Transformer(config)
+        self.head = nn.Linear(config.dim, group_size * (codebook_size + 1), bias=False)
+        for weight in (self.phoneme_embedding.weight, self.code_embedding.weight, self.head.weight):
+            nn.init.normal_(weight, std=0.02)
+        scale = 0.02 * config.dim**0.5  # token and position start with comparable size
+        self.phoneme_scale = nn.Parameter(torch.tensor(scale))
+        self.code_scale = nn.Parameter(torch.tensor(scale))
+
+    def embed_phonemes(self, phonemes: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, time) ids -> (batch, time + 1, dim) with the end of text after each row, and its lengths."""
+        phonemes = F.pad(phonemes, (0, 1))
+        phonemes = phonemes.scatter(1, lengths[:, None], self.phoneme_embedding.num_embeddings - 1)
+        positions = torch.arange(phonemes.shape[1], device=phonemes.device)
+        embedded = self.phoneme_embedding(phonemes) * self.config.dim**0.5
+        return embedded + self.phoneme_scale * sinusoidal_positions(positions, self.config.dim), lengths + 1
+
+    def embed_groups(self, codes: Tensor, first: Tensor | int = 0) -> Tensor:
+        """(batch, groups * G) codes -> (batch, groups, dim); `first` is the position of the first group, a row's own."""
+        groups = rearrange(self.code_embedding(codes), "b (t g) d -> b t (g d)", g=self.group_size)
+        positions = torch.arange(groups.shape[1], device=codes.device) + torch.as_tensor(first).view(-1, 1)
+        embedded = self.group_projection(groups) * self.config.dim**0.5
+        return embedded + self.code_scale * sinusoidal_positions(positions, self.config.dim)
+
+    def forward(self, phonemes: Tensor, phoneme_lengths: Tensor, codes: Tensor, code_lengths: Tensor) -> Tensor:
+        """Logits of every group and of the end after the last: teacher forcing.
+
+        phonemes (batch, time) and codes (batch, frames) are right-padded; frames and code_lengths divide by G.
+        Returns (batch, frames / G + 1, G, codebook_size + 1): entry t predicts group t.
+        The padding is on the right of a causal sequence, so no mask is needed and the fused kernel applies.
+        """
+        text, text_lengths = self.embed_phonemes(phonemes, phoneme_lengths)
+        sequence, _ = splice([(text, text_lengths), (self.embed_groups(codes), code_lengths // self.group_size)])
+        hidden = self.transformer(sequence, causal=True)
+        steps = torch.arange(codes.shape[1] // self.group_size + 1, device=codes.device)
+        index = (text_lengths[:, None] - 1 + steps).clamp(max=hidden.shape[1] - 1)  # the end of text predicts group 0
+        hidden = hidden.gather(1, index[..., None].expand(-1, -1, hidden.shape[2]))
+        return rearrange(self.head(hidden), "b t (g v) -> b t g v", g=self.group_size)
+
+    def targets(self, codes: Tensor, lengths: Tensor) -> Tensor:
+        """What `forward` should predict: (batch, frames / G + 1, G), the codes, a group of end marks, then -100."""
+        frames = codes.shape[1] + self.group_size
+        codes = F.pad(codes, (0, self.group_size))
+        codes = codes.masked_fill(~length_mask(lengths, frames), self.end)
+        codes = codes.masked_fill(~length_mask(lengths + self.group_size, frames), -100)
+        return rearrange(codes, "b (t g) -> b t g", g=self.group_size)
+
+    def loss(
+        self, phonemes: Tensor, phoneme_lengths: Tensor, codes: Tensor, code_lengths: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Cross entropy over codes and end mark, with the logits and targets it was computed from."""
+        logits = self(phonemes, phoneme_lengths, codes, code_lengths)
+        targets = self.targets(codes, code_lengths)
+        return F.cross_entropy(logits.flatten(0, 2).float(), targets.flatten(), ignore_index=-100), logits, targets
+
+    def prefill(
+        self, phonemes: Tensor, phoneme_lengths: Tensor, prompt: Tensor, prompt_lengths: Tensor, cache: KVCache
+    ) -> Tensor:
+        """Fill the cache with text and prompt codes; returns the logits of the first new group (batch, G, entries)."""
+        text, text_lengths = self.embed_phonemes(phonemes, phoneme_lengths)
+        groups = prompt_lengths // self.group_size
+        sequence, lengths = splice([(text, text_lengths), (self.embed_groups(prompt), groups)])
+        hidden = self.transformer(sequence, causal=True, cache=cache)
+        cache.advance(lengths, sequence.shape[1])
+        last = hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
+        return rearrange(self.head(last), "b (g v) -> b g v", g=self.group_size)
+
+    def step(self, codes: Tensor, position: Tensor, cache: KVCache, mask: Tensor | None = None) -> Tensor:
+        """One group of codes (batch, G) at its (batch,) group position -> logits of the next (batch, G, entries).
+
+        mask: (batch, 1, 1, key) bool for a batch whose rows differ in length; None when they do not.
+        """
+        hidden = self.transformer(self.embed_groups(codes, position), mask=mask, cache=cache)
+        cache.advance(1, 1)
+        return rearrange(self.head(hidden[:, 0]), "b (g v) -> b g v", g=self.group_size)

@@ -1,0 +1,85 @@
+"""Drawing codes from logits: temperature, top-k, top-p, and VALL-E 2's repetition aware sampling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a code is drawn.
+
+    temperature:      divides the logits; 0 takes the most likely code
+    top_k:            keep the k most likely codes; None: all
+    top_p:            nucleus: keep the most likely codes until their probabilities reach top_p; 1.0: all
+    repetition_aware: VALL-E 2, section 3.3.1, algorithm 1
+    ras_window:       K, codes looked back at
+    ras_threshold:    t_r, largest share of the window that the drawn code may have
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float = 1.0
+    repetition_aware: bool = False
+    ras_window: int = 10
+    ras_threshold: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0:
+            raise ValueError(f"temperature {self.temperature} must not be negative")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k {self.top_k} must be at least 1")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p {self.top_p} must be above 0 and at most 1")
+        if self.ras_window < 1:
+            raise ValueError(f"ras_window {self.ras_window} must be at least 1")
+
+
+def filter_logits(logits: Tensor, top_k: int | None = None, top_p: float = 1.0) -> Tensor:
+    """Set what top-k and top-p leave out to -inf: (..., entries) -> same. The most likely entry always stays."""
+    if top_k is not None and top_k < logits.shape[-1]:
+        smallest = logits.topk(top_k, dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < smallest, -torch.inf)
+    if top_p < 1.0:
+        ordered, order = logits.sort(dim=-1, descending=True)
+        before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)  # probability of all that come earlier
+        ordered = ordered.masked_fill(before >= top_p, -torch.inf)
+        ordered[..., 0] = logits.max(-1).values
+        logits = torch.empty_like(logits).scatter_(-1, order, ordered)
+    return logits
+
+
+def draw(probabilities: Tensor, noise: Tensor) -> Tensor:
+    """Draw by the inverse of the distribution function: (..., entries) and uniform (...) -> (...) indices.
+
+    Unlike `torch.multinomial` a row's draw depends on its own noise only, so a row in a batch draws as it would alone.
+    """
+    cumulative = probabilities.double().cumsum(-1)
+    threshold = noise[..., None].double() * cumulative[..., -1:]
+    index = torch.searchsorted(cumulative, threshold, right=True)[..., 0]
+    last = probabilities.shape[-1] - 1 - (probabilities.flip(-1) > 0).int().argmax(-1)  # never one of probability 0
+    return torch.minimum(index, last)
+
+
+def sample(logits: Tensor, history: Tensor, noise: Tensor, sampling: Sampling) -> Tensor:
+    """Draw one code a row.
+
+    logits:  (batch, entries)
+    history: (batch, >= ras_window) the latest codes, newest last; -1 where there is none yet
+    noise:   (batch, 2) uniform in [0, 1): the first draw and, with repetition aware sampling, the second
+
+    Returns (batch,) indices. No value is read back to the host.
+    """
+    logits = logits.float()
+    if sampling.temperature == 0:
+        return logits.argmax(-1)
+    logits = logits / sampling.temperature
+    codes = draw(filter_logits(logits, sampling.top_k, sampling.top_p).softmax(-1), noise[:, 0])
+    if sampling.repetition_aware:
+        window = history[:, -sampling.ras_window :]
+        ratio = (window == codes[:, None]).sum(-1) / sampling.ras_window
+        codes = torch.where(ratio > sampling.ras_threshold, draw(logits.softmax(-1), noise[:, 1]), codes)
+    return codes

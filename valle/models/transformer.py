@@ -1,0 +1,196 @@
+"""The transformer that both models are made of: pre-norm blocks, fused attention, a preallocated key/value cache."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Sizes of a transformer; the defaults are the paper's (VALL-E, section 5.1)."""
+
+    layers: int = 12
+    heads: int = 16
+    dim: int = 1024
+    ffn_dim: int = 4096
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.dim % (2 * self.heads):
+            raise ValueError(f"dim {self.dim} must be a multiple of 2 x heads ({2 * self.heads})")
+
+
+def sinusoidal_positions(positions: Tensor, dim: int) -> Tensor:
+    """Sine and cosine of each position (arXiv 1706.03762, section 3.5): (...) integers -> (..., dim) float32."""
+    frequencies = torch.exp(torch.arange(0, dim, 2, device=positions.device) * (-math.log(10_000.0) / dim))
+    angles = positions[..., None].float() * frequencies
+    return torch.cat((angles.sin(), angles.cos()), dim=-1)
+
+
+def length_mask(lengths: Tensor, time: int) -> Tensor:
+    """(batch,) lengths -> (batch, time) bool, True where a position holds something."""
+    return torch.arange(time, device=lengths.device) < lengths[:, None]
+
+
+def splice(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Join right-padded sequences row by row, so that the padding of all of them ends up on the right.
+
+    parts: pairs of (batch, time, dim) and the (batch,) lengths of its rows
+    Returns the (batch, time, dim) whole and its (batch,) lengths; what lies past a row's length is not defined.
+    """
+    lengths = torch.stack([length for _, length in parts])  # (part, batch)
+    total = lengths.sum(0)
+    position = torch.arange(sum(x.shape[1] for x, _ in parts), device=total.device).expand(len(total), -1)
+    index = torch.zeros_like(position)
+    start, offset = torch.zeros_like(total), 0  # where a part begins in its row, and in the plain concatenation
+    for (x, length) in parts:
+        index = torch.where(position >= start[:, None], position - start[:, None] + offset, index)
+        start, offset = start + length, offset + x.shape[1]
+    whole = torch.cat([x for x, _ in parts], dim=1)
+    index = index.clamp(max=whole.shape[1] - 1)
+    return whole.gather(1, index[..., None].expand(-1, -1, whole.shape[2])), total
+
+
+class KVCache:
+    """Keys and values of all layers for a batch of rows, allocated once.
+
+    Rows may be of different lengths: `lengths` (batch,) says how many positions of each are filled.
+    """
+
+    def __init__(self, config: TransformerConfig, batch: int, max_length: int, like: Tensor) -> None:
+        shape = (config.layers, batch, config.heads, max_length, config.dim // config.heads)
+        self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)
+        self.lengths = torch.zeros(batch, dtype=torch.long, device=like.device)
+        self.filled = 0  # upper bound of `lengths`, known without asking the device
+
+    @property
+    def max_length(self) -> int:
+        return self.keys.shape[3]
+
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Add (batch, heads, time, head_dim) after each row's end; returns all keys and values up to the longest."""
+        batch, _, time, _ = keys.shape
+        positions = self.lengths[:, None] + torch.arange(time, device=keys.device)  # (batch, time)
+        rows = torch.arange(batch, device=keys.device)[:, None]
+        self.keys[layer].transpose(1, 2)[rows, positions] = keys.transpose(1, 2)
+        self.values[layer].transpose(1, 2)[rows, positions] = values.transpose(1, 2)
+        end = self.filled + time
+        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+
+    def advance(self, lengths: Tensor | int, most: int) -> None:
+        """Count what `write` added: `lengths` positions a row, `most` at the longest."""
+        self.lengths = self.lengths + lengths
+        self.filled += most
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows only ((rows,) indices); rows may repeat."""
+        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+        self.lengths = self.lengths[rows]
+
+
+class AdaptiveLayerNorm(nn.Module):
+    """`AdaLN(h, j) = a_j * LayerNorm(h) + b_j`, a_j and b_j linear in the stage embedding (VALL-E, section 4.2.2)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim, elementwise_affine=False)
+        self.modulation = nn.Linear(dim, 2 * dim)
+        nn.init.normal_(self.modulation.weight, std=0.02)
+        nn.init.zeros_(self.modulation.bias)
+        with torch.no_grad():
+            self.modulation.bias[:dim] = 1.0
+
+    def forward(self, x: Tensor, stage: Tensor) -> Tensor:
+        """x (batch, time, dim), stage embedding (dim,)."""
+        scale, shift = self.modulation(stage).chunk(2)
+        return self.norm(x) * scale + shift
+
+
+class Block(nn.Module):
+    """Self-attention and a feed-forward network, each with a norm before and a residual around it."""
+
+    def __init__(self, config: TransformerConfig, adaptive: bool) -> None:
+        super().__init__()
+        norm = AdaptiveLayerNorm if adaptive else nn.LayerNorm
+        self.heads, self.dropout, self.adaptive = config.heads, config.dropout, adaptive
+        self.attention_norm = norm(config.dim)
+        self.qkv = nn.Linear(config.dim, 3 * config.dim)
+        self.out = nn.Linear(config.dim, config.dim)
+        self.ffn_norm = norm(config.dim)
+        self.ffn_in = nn.Linear(config.dim, config.ffn_dim)
+        self.ffn_out = nn.Linear(config.ffn_dim, config.dim)
+        for residual in (self.out, self.ffn_out):  # keep the variance of the residual stream (GPT-2)
+            nn.init.normal_(residual.weight, std=0.02 / math.sqrt(2 * config.layers))
+
+    def queries_keys(self, x: Tensor, stage: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of x, each (batch, heads, time, head_dim)."""
+        h = self.attention_norm(x, stage) if self.adaptive else self.attention_norm(x)
+        query, key, value = rearrange(self.qkv(h), "b t (part h d) -> part b h t d", part=3, h=self.heads)
+        return query, key, value
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        causal: bool,
+        mask: Tensor | None,
+        stage: Tensor | None,
+        cache: KVCache | None,
+        layer: int,
+    ) -> Tensor:
+        query, key, value = self.queries_keys(x, stage)
+        if cache is not None:
+            key, value = cache.write(layer, key, value)
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal)
+        x = x + F.dropout(self.out(rearrange(mixed, "b h t d -> b t (h d)")), dropout)
+        h = self.ffn_norm(x, stage) if self.adaptive else self.ffn_norm(x)
+        return x + F.dropout(self.ffn_out(F.dropout(F.gelu(self.ffn_in(h)), dropout)), dropout)
+
+
+class Transformer(nn.Module):
+    """A stack of blocks and a final norm. `adaptive` gives every norm the NAR's stage."""
+
+    def __init__(self, config: TransformerConfig, adaptive: bool = False) -> None:
+        super().__init__()
+        self.config, self.adaptive = config, adaptive
+        self.blocks = nn.ModuleList(Block(config, adaptive) for _ in range(config.layers))
+        self.norm = AdaptiveLayerNorm(config.dim) if adaptive else nn.LayerNorm(config.dim)
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        causal: bool = False,
+        mask: Tensor | None = None,
+        stage: Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        """x (batch, time, dim) -> hidden (batch, time, dim).
+
+        causal: each position sees itself and what came before
+        mask:   (batch, 1, 1 or query, key) bool, True where attention may look
+        stage:  (dim,) stage embedding, for adaptive norms
+        cache:  keys and values are read from it and added to it; the caller advances it
+        """
+        x = F.dropout(x, self.config.dropout, self.training)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, causal=causal, mask=mask, stage=stage, cache=cache, layer=layer)
+        return self.norm(x, stage) if self.adaptive else self.norm(x)
+
+    @torch.no_grad()
+    def attention_map(self, x: Tensor, layer: int, *, causal: bool) -> Tensor:
+        """Attention of one layer averaged over its heads, for pictures: (batch, time, time)."""
+        for index, block in enumerate(self.blocks[:layer]):
+            x = block(x, causal=causal, mask=None, stage=None, cache=None, layer=index)
+        query, key, _ = self.blocks[layer].queries_keys(x, None)
+        scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
+        if causal:
+            scores = scores.masked_fill(~torch.ones_like(scores, dtype=torch.bool).tril(), -torch.inf)
+        return scores.softmax(-1).mean(1)
