@@ -2,6 +2,6 @@
 
 from valle.text.normalizer import normalize
 from valle.text.phonemizer import phonemize
-from valle.text.vocabulary import Vocabulary
+from valle.text.vocabulary import PADDING, Vocabulary
 
-__all__ = ["Vocabulary", "normalize", "phonemize"]
+__all__ = ["PADDING", "Vocabulary", "normalize", "phonemize"]

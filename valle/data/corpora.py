@@ -1,0 +1,72 @@
+"""Known corpora to Kaldi data directories, found and read by Lhotse's recipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from valle.data import kaldi
+from valle.errors import UserError
+
+CORPORA = ("libritts", "librispeech", "ljspeech", "vctk")
+
+
+def _manifests(corpus: str, directory: Path, parts: list[str] | None) -> dict[str, dict[str, Any]]:
+    """Lhotse's manifests by part of the corpus."""
+    from lhotse import recipes
+
+    if corpus in ("libritts", "librispeech"):
+        marker = {"libritts": "*/*/*/*.wav", "librispeech": "*/*/*/*.flac"}[corpus]
+        found = sorted({path.parts[-4] for path in directory.glob(marker)})
+        if parts and (missing := sorted(set(parts) - set(found))):
+            raise UserError(f"{directory}: holds no part {missing[0]!r}; it has {', '.join(found) or 'none'}")
+        if not found:
+            raise UserError(f"{directory}: not {corpus}; expected PART/SPEAKER/CHAPTER/ folders with recordings")
+        prepare = recipes.prepare_libritts if corpus == "libritts" else recipes.prepare_librispeech
+        return prepare(directory, dataset_parts=parts or found)
+    if parts:
+        raise UserError(f"--parts: {corpus} has no parts")
+    if corpus == "ljspeech":
+        return {"all": recipes.prepare_ljspeech(directory)}
+    return {"all": recipes.prepare_vctk(directory)}
+
+
+def prepare(corpus: str, directory: Path, output: Path, parts: list[str] | None = None) -> dict[str, int]:
+    """Write `output/<part>/` for each part of a corpus; returns the number of utterances by part.
+
+    Raises UserError when the folder is not such a corpus.
+    """
+    if not directory.is_dir():
+        raise UserError(f"{directory}: no such folder; give where {corpus} was unpacked")
+    try:
+        manifests = _manifests(corpus, directory, parts)
+    except (AssertionError, FileNotFoundError, ValueError, IndexError) as error:
+        raise UserError(f"{directory}: not {corpus} as it is distributed ({str(error).splitlines()[0]})") from error
+    counts = {}
+    for part, found in manifests.items():
+        utterances = _utterances(found["recordings"], found["supervisions"])
+        if not utterances:
+            raise UserError(f"{directory}: part {part!r} holds no transcribed recordings")
+        kaldi.write(output / part, utterances)
+        counts[part] = len(utterances)
+    return counts
+
+
+def _utterances(recordings: Any, supervisions: Any) -> list[kaldi.Utterance]:
+    by_id = {recording.id: recording for recording in recordings}
+    found = []
+    for line in supervisions:
+        recording = by_id[line.recording_id]
+        whole = line.start == 0 and abs(line.duration - recording.duration) < 0.02
+        found.append(
+            kaldi.Utterance(
+                line.id,
+                Path(recording.sources[0].source),
+                " ".join(((line.custom or {}).get("normalized_text") or line.text).split()),
+                str(line.speaker),
+                start=line.start,
+                end=None if whole else line.end,
+                duration=line.duration,
+            )
+        )
+    return found

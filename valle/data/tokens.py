@@ -1,0 +1,181 @@
+"""Data directory -> Lhotse Shar: codes, phonemes, speaker and duration of every utterance, in shards.
+
+A shard is written under a temporary name and renamed when whole, its marker last, so work that was stopped anywhere
+goes on with the first shard that has no marker, and ranks share nothing but the folder.
+
+    OUT/cuts.000000.jsonl.gz   Lhotse cuts: duration, speaker, text, custom["phonemes"]
+    OUT/codes.000000.tar       (time, codebook) int16 arrays
+    OUT/shard.000000.json      marker: utterances, seconds, phoneme symbols
+    OUT/config.json            data directory's fingerprint, codec, language, shard size
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from valle import audio
+from valle.codec import Codec
+from valle.data import kaldi
+from valle.errors import UserError
+from valle.files import write_text
+from valle.text import PADDING, Vocabulary, normalize, phonemize
+
+BATCH = 16  # utterances encoded at a time
+MAX_DURATION = 40.0  # seconds; longer utterances are cut into sentences before training, not here
+
+
+@dataclass(frozen=True)
+class TokensConfig:
+    """What a folder of tokens was made with; tokenizing goes on only with the same."""
+
+    codec: str
+    frame_rate: float
+    num_codebooks: int
+    codebook_size: int
+    language: str
+    shard_size: int
+    utterances: int
+    fingerprint: str
+
+    @classmethod
+    def read(cls, directory: Path) -> TokensConfig:
+        """Raises UserError when the folder holds no tokens."""
+        path = directory / "config.json"
+        if not path.is_file():
+            raise UserError(f"{directory}: holds no tokens; make them with valle-tokenize")
+        return cls(**json.loads(path.read_text()))
+
+    @property
+    def shards(self) -> int:
+        return -(-self.utterances // self.shard_size)
+
+
+def ranks() -> tuple[int, int]:
+    """This process's rank and the number of ranks, as torchrun or SLURM tell; (0, 1) alone."""
+    for rank, world in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
+        if rank in os.environ and world in os.environ:
+            return int(os.environ[rank]), int(os.environ[world])
+    return 0, 1
+
+
+def _fingerprint(utterances: list[kaldi.Utterance]) -> str:
+    lines = "\n".join(f"{u.id} {u.path} {u.start} {u.end} {u.speaker} {u.text}" for u in utterances)
+    return hashlib.sha256(lines.encode()).hexdigest()[:16]
+
+
+def _marker(directory: Path, shard: int) -> Path:
+    return directory / f"shard.{shard:06d}.json"
+
+
+class Tokenizer:
+    """Tokenizes one data directory; `run` does this rank's share of what is still missing."""
+
+    def __init__(self, data: Path, output: Path, codec: Codec, language: str = "en-us", shard_size: int = 500) -> None:
+        self.output, self.codec = output, codec
+        self.utterances = kaldi.with_durations(kaldi.read(data))
+        self.config = TokensConfig(
+            codec=codec.name,
+            frame_rate=codec.frame_rate,
+            num_codebooks=codec.num_codebooks,
+            codebook_size=codec.codebook_size,
+            language=language,
+            shard_size=shard_size,
+            utterances=len(self.utterances),
+            fingerprint=_fingerprint(self.utterances),
+        )
+        if (output / "config.json").is_file() and (before := TokensConfig.read(output)) != self.config:
+            changed = next(key for key, value in asdict(self.config).items() if getattr(before, key) != value)
+            raise UserError(f"{output}: was made with another {changed}; give another folder, or remove this one")
+
+    def missing(self) -> list[int]:
+        """The shards that are not there yet, of this rank."""
+        rank, world = ranks()
+        return [i for i in range(rank, self.config.shards, world) if not _marker(self.output, i).is_file()]
+
+    def run(self) -> int:
+        """Write the missing shards with a progress bar; returns how many utterances were tokenized."""
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        write_text(self.output / "config.json", json.dumps(asdict(self.config), indent=2) + "\n")
+        shards = self.missing()
+        parts = [self.utterances[i * self.config.shard_size :][: self.config.shard_size] for i in shards]
+        columns = (TextColumn("tokenizing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns) as progress:
+            task = progress.add_task("", total=sum(map(len, parts)))
+            for shard, part in zip(shards, parts, strict=True):
+                self._write_shard(shard, part, lambda count: progress.advance(task, count))
+        return sum(map(len, parts))
+
+    def _write_shard(self, shard: int, utterances: list[kaldi.Utterance], advance) -> None:
+        from lhotse.shar import SharWriter
+
+        suffix = f".{shard:06d}"
+        folder = self.output / f".shard{suffix}.partial"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        symbols: set[str] = set()
+        seconds = 0.0
+        try:
+            with SharWriter(folder, {"codes": "numpy"}, shard_size=None, shard_suffix=suffix) as writer:
+                for start in range(0, len(utterances), BATCH):
+                    batch = utterances[start : start + BATCH]
+                    for cut in self._cuts(batch):
+                        writer.write(cut)
+                        symbols.update(cut.custom["phonemes"])
+                        seconds += cut.duration
+                    advance(len(batch))
+            for file in sorted(folder.iterdir()):
+                os.replace(file, self.output / file.name)
+        except OSError as error:
+            raise UserError(f"{self.output}: cannot be written ({error.strerror or error})") from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        summary = {"utterances": len(utterances), "seconds": round(seconds, 3), "symbols": sorted(symbols)}
+        write_text(_marker(self.output, shard), json.dumps(summary, ensure_ascii=False) + "\n")
+
+    def _cuts(self, utterances: list[kaldi.Utterance]) -> list:
+        from lhotse import MonoCut, SupervisionSegment
+
+        rate = self.codec.sample_rate
+        waveforms = [
+            audio.read(u.path, rate, start=u.start, end=u.end, max_duration=MAX_DURATION).samples for u in utterances
+        ]
+        texts = []
+        for u in utterances:
+            try:
+                texts.append(normalize(u.text, self.config.language))
+            except UserError as error:
+                raise UserError(f"utterance {u.id!r}: {error}") from error
+        phonemes = phonemize(texts, self.config.language)
+        codes = self.codec.encode_batch(waveforms, rate)
+        cuts = []
+        for u, symbols, item in zip(utterances, phonemes, codes, strict=True):
+            duration = len(item) / self.codec.frame_rate
+            line = SupervisionSegment(u.id, u.id, 0.0, duration, text=u.text, speaker=u.speaker)
+            cut = MonoCut(u.id, 0.0, duration, 0, supervisions=[line], custom={"phonemes": symbols})
+            cuts.append(cut.attach_tensor("codes", item.numpy().astype(np.int16)))
+        return cuts
+
+
+def read_markers(directory: Path) -> list[dict]:
+    """What each shard holds. Raises UserError when tokenizing has not been finished."""
+    config = TokensConfig.read(directory)
+    missing = [i for i in range(config.shards) if not _marker(directory, i).is_file()]
+    if missing:
+        raise UserError(
+            f"{directory}: {len(missing)} of {config.shards} shards are missing; run the same valle-tokenize again"
+        )
+    return [json.loads(_marker(directory, i).read_text()) for i in range(config.shards)]
+
+
+def read_vocabulary(directories: list[Path]) -> Vocabulary:
+    """Every phoneme symbol of the tokenized data."""
+    symbols = {s for directory in directories for marker in read_markers(directory) for s in marker["symbols"]}
+    return Vocabulary([PADDING, *sorted(symbols)])
