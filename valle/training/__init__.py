@@ -1,0 +1,6 @@
+"""Training with Lightning: `ARModule`, `NARModule`, `CodecModule`."""
+
+from valle.training.codec import CodecModule
+from valle.training.modules import ARModule, NARModule
+
+__all__ = ["ARModule", "CodecModule", "NARModule"]

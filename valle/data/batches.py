@@ -1,0 +1,157 @@
+"""Batches of tokenized speech, bucketed by duration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, Dataset
+
+from valle.data.tokens import TokensConfig, read_markers, read_vocabulary
+from valle.errors import UserError
+from valle.text import Vocabulary
+
+
+@dataclass
+class Batch:
+    """Utterances padded on the right.
+
+    phonemes: (batch, time) ids; codes: (batch, frames, codebook); lengths: (batch,) each; ids: utterances' names
+    """
+
+    phonemes: Tensor
+    phoneme_lengths: Tensor
+    codes: Tensor
+    code_lengths: Tensor
+    ids: list[str]
+
+
+class _Utterances(Dataset[Batch]):
+    """Makes the batch of a set of cuts."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+
+    def __getitem__(self, cuts: Any) -> Batch:
+        cuts = list(cuts)
+        phonemes = [torch.tensor(self.vocabulary.encode(cut.custom["phonemes"])) for cut in cuts]
+        codes = [torch.from_numpy(cut.load_custom("codes")).long() for cut in cuts]
+        return Batch(
+            phonemes=pad_sequence(phonemes, batch_first=True),
+            phoneme_lengths=torch.tensor([len(item) for item in phonemes]),
+            codes=pad_sequence(codes, batch_first=True),
+            code_lengths=torch.tensor([len(item) for item in codes]),
+            ids=[cut.id for cut in cuts],
+        )
+
+
+class _From:
+    """A sampler from its n-th batch on: where an interrupted epoch goes on."""
+
+    def __init__(self, sampler: Any, first: int) -> None:
+        self.sampler, self.first = sampler, first
+
+    def __iter__(self) -> Iterator[Any]:
+        first, self.first = self.first, 0
+        return islice(iter(self.sampler), first, None)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch: another order of the data."""
+        self.sampler.set_epoch(epoch)
+
+
+class TokensDataModule(L.LightningDataModule):
+    """Batches of `valle-tokenize`'s folders.
+
+    The order depends on `seed` and the epoch alone, and an interrupted epoch goes on at the batch where it stopped.
+    Codes are small (an hour is 3 MB), so batches are made in the training process.
+
+    Args:
+        train: folders of tokens to train on.
+        valid: folders of tokens to validate on.
+        max_duration: seconds of speech a batch, padding included.
+        max_utterance: seconds; longer utterances are left out.
+        num_buckets: of like duration.
+        buffer_size: utterances drawn from at a time.
+        seed: of the order.
+    """
+
+    def __init__(
+        self,
+        train: list[str],
+        valid: list[str],
+        max_duration: float = 120.0,
+        max_utterance: float = 20.0,
+        num_buckets: int = 10,
+        buffer_size: int = 20_000,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.train, self.valid = [Path(d) for d in train], [Path(d) for d in valid]
+        self.max_duration, self.max_utterance = max_duration, max_utterance
+        self.num_buckets, self.buffer_size, self.seed = num_buckets, buffer_size, seed
+        configs = [TokensConfig.read(directory) for directory in (*self.train, *self.valid)]
+        for key in ("codec", "language"):
+            kinds = {getattr(config, key) for config in configs}
+            if len(kinds) > 1:
+                raise UserError(f"the folders of tokens differ in {key}: {', '.join(sorted(kinds))}; tokenize them alike")
+        self.config = configs[0]
+        self.vocabulary = read_vocabulary([*self.train, *self.valid])
+        self._batches_done = 0
+
+    def _cuts(self, directories: list[Path], shuffle: bool) -> Any:
+        from lhotse import CutSet
+
+        shards = [
+            (directory, index) for directory in directories for index in range(len(read_markers(directory)))
+        ]
+        fields = {
+            name: [str(directory / f"{name}.{index:06d}.{ending}") for directory, index in shards]
+            for name, ending in (("cuts", "jsonl.gz"), ("codes", "tar"))
+        }
+        cuts = CutSet.from_shar(fields=fields, shuffle_shards=shuffle, stateful_shuffle=True, seed=self.seed)
+        return cuts.filter(self._short_enough)
+
+    def _short_enough(self, cut: Any) -> bool:
+        return cut.duration <= self.max_utterance
+
+    def _sampler(self, directories: list[Path], shuffle: bool) -> Any:
+        from lhotse.dataset import DynamicBucketingSampler
+
+        return DynamicBucketingSampler(
+            self._cuts(directories, shuffle),
+            max_duration=self.max_duration,
+            num_buckets=self.num_buckets,
+            buffer_size=self.buffer_size,
+            shuffle=shuffle,
+            seed=self.seed,
+            sync_buckets=True,
+        )
+
+    def train_dataloader(self) -> DataLoader:
+        sampler = _From(self._sampler(self.train, shuffle=True), self._batches_done)
+        self._batches_done = 0
+        return DataLoader(_Utterances(self.vocabulary), sampler=sampler, batch_size=None)  # type: ignore[arg-type]
+
+    def val_dataloader(self) -> DataLoader:
+        return DataLoader(_Utterances(self.vocabulary), sampler=self._sampler(self.valid, False), batch_size=None)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        moved = {name: value.to(device) for name, value in vars(batch).items() if isinstance(value, Tensor)}
+        return Batch(**moved, ids=batch.ids)
+
+    def state_dict(self) -> dict[str, Any]:
+        assert self.trainer is not None
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress
+        finished = self.trainer.fit_loop.epoch_loop._is_training_done or progress.is_last_batch
+        return {"batches_done": 0 if finished else progress.current.ready}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._batches_done = state_dict["batches_done"]

@@ -1,0 +1,206 @@
+"""Training the models of the papers: ARModule and NARModule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from valle.data.batches import Batch
+from valle.models.ar import AR
+from valle.models.nar import NAR
+from valle.models.transformer import TransformerConfig
+from valle.text import Vocabulary
+
+
+def accuracy(logits: Tensor, targets: Tensor, top: int) -> Tensor:
+    """Share of targets (...) among the `top` likeliest entries of logits (..., entries); -100 is left out."""
+    kept = targets != -100
+    hits = (logits[kept].topk(top, dim=-1).indices == targets[kept][:, None]).any(-1)
+    return hits.float().mean()
+
+
+class _Module(L.LightningModule):
+    """What both have in common: AdamW with linear warm-up and decay, seeded steps, the vocabulary."""
+
+    model: nn.Module
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.vocabulary = Vocabulary(list(self.hparams["vocabulary"]))
+
+    def _config(self) -> TransformerConfig:
+        h = self.hparams
+        return TransformerConfig(h["layers"], h["heads"], h["dim"], h["ffn_dim"], h["dropout"])
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # Dropout, stage and prompt depend on the step alone, so a run that was stopped goes on as if it had not been.
+        torch.manual_seed(self.hparams["seed"] * 1_000_003 + self.global_step * 1009 + self.global_rank)
+
+    def _log(self, split: str, values: dict[str, Tensor], batch: Batch) -> None:
+        named = {f"{split}/{name}": value for name, value in values.items()}
+        self.log_dict(named, batch_size=len(batch.ids), sync_dist=split == "valid")
+        if split == "train":
+            self.log("loss", values["loss"].detach(), prog_bar=True, logger=False, batch_size=len(batch.ids))
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        h = self.hparams
+        decayed = [p for p in self.parameters() if p.ndim >= 2]
+        others = [p for p in self.parameters() if p.ndim < 2]
+        groups = [{"params": decayed, "weight_decay": h["weight_decay"]}, {"params": others, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=h["learning_rate"], betas=(0.9, 0.95), fused=True)
+        total, warmup = self.trainer.max_steps, h["warmup_steps"]
+        if total < 0:
+            raise ValueError("trainer.max_steps must be given: the learning rate falls to zero there")
+
+        def factor(step: int) -> float:  # VALL-E, section 5.1: linear warm-up, then linear decay
+            return min((step + 1) / warmup, max(0.0, (total - step) / max(1, total - warmup)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class ARModule(_Module):
+    """Trains the autoregressive model.
+
+    Args:
+        vocabulary: phoneme symbols (from the data).
+        language: espeak tag of the data's language (from the data).
+        codec: name of the codec that made the codes (from the data).
+        codebook_size: entries a codebook (from the data).
+        group_size: codes predicted by one step: 1 is VALL-E, 2, 4 and 8 are VALL-E 2.
+        layers: transformer blocks.
+        heads: attention heads.
+        dim: width.
+        ffn_dim: width of the feed-forward networks.
+        dropout: probability.
+        learning_rate: its peak.
+        warmup_steps: steps of linear warm-up; afterwards linear decay to zero at trainer.max_steps.
+        weight_decay: of the matrices.
+        seed: of dropout.
+    """
+
+    def __init__(
+        self,
+        vocabulary: list[str],
+        language: str = "en-us",
+        codec: str = "encodec_24khz",
+        codebook_size: int = 1024,
+        group_size: int = 1,
+        layers: int = 12,
+        heads: int = 16,
+        dim: int = 1024,
+        ffn_dim: int = 4096,
+        dropout: float = 0.1,
+        learning_rate: float = 5e-4,
+        warmup_steps: int = 32_000,
+        weight_decay: float = 0.01,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model: AR = AR(len(vocabulary), self._config(), codebook_size, group_size)
+
+    def _step(self, batch: Batch, split: str) -> Tensor:
+        size = self.hparams["group_size"]
+        frames = batch.codes.shape[1] // size * size  # cut, so that the length divides by G (VALL-E 2, section 3.2)
+        codes = batch.codes[:, :frames, 0]
+        lengths = (batch.code_lengths // size * size).clamp(max=frames)
+        loss, logits, targets = self.model.loss(batch.phonemes, batch.phoneme_lengths, codes, lengths)
+        values = {"loss": loss, **{f"top{k}": accuracy(logits.detach(), targets, k) for k in (1, 10)}}
+        self._log(split, values, batch)
+        return loss
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._step(batch, "valid")
+
+
+class NARModule(_Module):
+    """Trains the non-autoregressive model, one random stage a step.
+
+    Args:
+        vocabulary: phoneme symbols (from the data).
+        language: espeak tag of the data's language (from the data).
+        codec: name of the codec that made the codes (from the data).
+        codebook_size: entries a codebook (from the data).
+        num_codebooks: codebooks (from the data).
+        frame_rate: frames a second (from the data).
+        prompt_seconds: longest acoustic prompt; it takes at most half of an utterance.
+        layers: transformer blocks.
+        heads: attention heads.
+        dim: width.
+        ffn_dim: width of the feed-forward networks.
+        dropout: probability.
+        learning_rate: its peak.
+        warmup_steps: steps of linear warm-up; afterwards linear decay to zero at trainer.max_steps.
+        weight_decay: of the matrices.
+        seed: of stages, prompts and dropout.
+    """
+
+    def __init__(
+        self,
+        vocabulary: list[str],
+        language: str = "en-us",
+        codec: str = "encodec_24khz",
+        codebook_size: int = 1024,
+        num_codebooks: int = 8,
+        frame_rate: float = 75.0,
+        prompt_seconds: float = 3.0,
+        layers: int = 12,
+        heads: int = 16,
+        dim: int = 1024,
+        ffn_dim: int = 4096,
+        dropout: float = 0.1,
+        learning_rate: float = 5e-4,
+        warmup_steps: int = 32_000,
+        weight_decay: float = 0.01,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model: NAR = NAR(len(vocabulary), self._config(), codebook_size, num_codebooks)
+
+    def split(self, batch: Batch, prefix: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Part each utterance into prompt and target: prompt, its lengths, target, its lengths.
+
+        A prefix is cut off the target; a segment is copied from anywhere in the utterance, which stays whole.
+        The prompt's length is the same share of `prompt_seconds`, and at most half of the utterance.
+        """
+        longest = round(self.hparams["prompt_seconds"] * self.hparams["frame_rate"])
+        prompt_lengths = (batch.code_lengths // 2).clamp(max=longest)
+        room = batch.code_lengths - prompt_lengths
+        starts = torch.zeros_like(room) if prefix else (torch.rand(room.shape, device=room.device) * (room + 1)).long()
+        time = torch.arange(int(prompt_lengths.max()), device=room.device)
+        prompt = _take(batch.codes, starts[:, None] + time)
+        if not prefix:
+            return prompt, prompt_lengths, batch.codes, batch.code_lengths
+        time = torch.arange(int(room.max()), device=room.device)
+        return prompt, prompt_lengths, _take(batch.codes, prompt_lengths[:, None] + time), room
+
+    def _step(self, batch: Batch, stage: int, prefix: bool) -> tuple[Tensor, Tensor, Tensor]:
+        return self.model.loss(batch.phonemes, batch.phoneme_lengths, *self.split(batch, prefix), stage)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        stage = int(torch.randint(1, self.hparams["num_codebooks"], ()))
+        loss, logits, targets = self._step(batch, stage, prefix=bool(torch.rand(()) < 0.5))
+        tops = {f"top{k}_stage{stage}": accuracy(logits.detach(), targets, k) for k in (1, 10)}
+        self._log("train", {"loss": loss, **tops}, batch)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        losses, values = [], {}
+        for stage in range(1, self.hparams["num_codebooks"]):
+            loss, logits, targets = self._step(batch, stage, prefix=True)
+            losses.append(loss)
+            values |= {f"top{k}_stage{stage}": accuracy(logits, targets, k) for k in (1, 10)}
+        self._log("valid", {"loss": torch.stack(losses).mean(), **values}, batch)
+
+
+def _take(codes: Tensor, index: Tensor) -> Tensor:
+    """Frames of codes (batch, time, codebook) at (batch, n) places; places past the end repeat the last frame."""
+    index = index.clamp(max=codes.shape[1] - 1)
+    return codes.gather(1, index[..., None].expand(-1, -1, codes.shape[2]))
