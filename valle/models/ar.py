@@ -74,20 +74,35 @@ class AR(nn.Module):
         hidden = hidden.gather(1, index[..., None].expand(-1, -1, hidden.shape[2]))
         return rearrange(self.head(hidden), "b t (g v) -> b t g v", g=self.group_size)
 
-    def targets(self, codes: Tensor, lengths: Tensor) -> Tensor:
-        """What `forward` should predict: (batch, frames / G + 1, G), the codes, a group of end marks, then -100."""
+    def targets(self, codes: Tensor, lengths: Tensor, prompt_lengths: Tensor | int = 0) -> Tensor:
+        """What `forward` should predict: (batch, frames / G + 1, G), the codes, a group of end marks, then -100.
+
+        The first `prompt_lengths` frames of each row are given, not predicted: -100 too.
+        """
         frames = codes.shape[1] + self.group_size
         codes = F.pad(codes, (0, self.group_size))
         codes = codes.masked_fill(~length_mask(lengths, frames), self.end)
         codes = codes.masked_fill(~length_mask(lengths + self.group_size, frames), -100)
+        given = length_mask(torch.as_tensor(prompt_lengths, device=codes.device).expand(len(codes)), frames)
+        codes = codes.masked_fill(given, -100)
         return rearrange(codes, "b (t g) -> b t g", g=self.group_size)
 
+    def voice_prefix(self, prompt: Tensor) -> Tensor:
+        """A prompt whose text is not given, (batch, frames) -> (batch, frames + G): a group of end marks after it
+        says that what follows begins with the text's first phoneme."""
+        return F.pad(prompt, (0, self.group_size), value=self.end)
+
     def loss(
-        self, phonemes: Tensor, phoneme_lengths: Tensor, codes: Tensor, code_lengths: Tensor
+        self,
+        phonemes: Tensor,
+        phoneme_lengths: Tensor,
+        codes: Tensor,
+        code_lengths: Tensor,
+        prompt_lengths: Tensor | int = 0,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Cross entropy over codes and end mark, with the logits and targets it was computed from."""
         logits = self(phonemes, phoneme_lengths, codes, code_lengths)
-        targets = self.targets(codes, code_lengths)
+        targets = self.targets(codes, code_lengths, prompt_lengths)
         return F.cross_entropy(logits.flatten(0, 2).float(), targets.flatten(), ignore_index=-100), logits, targets
 
     def prefill(

@@ -77,10 +77,13 @@ class ARModule(_Module):
         dim: width.
         ffn_dim: width of the feed-forward networks.
         dropout: probability.
+        voice_prompt: share of steps in which a segment stands before the whole utterance as a prompt without text;
+            in the others any prefix is a prompt whose text is part of the text, as in the paper.
+        prompt_frames: longest such segment; it takes at most half of an utterance.
         learning_rate: its peak.
         warmup_steps: steps of linear warm-up; afterwards linear decay to zero at trainer.max_steps.
         weight_decay: of the matrices.
-        seed: of dropout.
+        seed: of prompts and dropout.
     """
 
     def __init__(
@@ -95,6 +98,8 @@ class ARModule(_Module):
         dim: int = 1024,
         ffn_dim: int = 4096,
         dropout: float = 0.1,
+        voice_prompt: float = 0.3,
+        prompt_frames: int = 225,
         learning_rate: float = 5e-4,
         warmup_steps: int = 32_000,
         weight_decay: float = 0.01,
@@ -103,21 +108,28 @@ class ARModule(_Module):
         super().__init__()
         self.model: AR = AR(len(vocabulary), self._config(), codebook_size, group_size)
 
-    def _step(self, batch: Batch, split: str) -> Tensor:
+    def _step(self, batch: Batch, split: str, voice_prompt: bool) -> Tensor:
         size = self.hparams["group_size"]
         frames = batch.codes.shape[1] // size * size  # cut, so that the length divides by G (VALL-E 2, section 3.2)
         codes = batch.codes[:, :frames, 0]
         lengths = (batch.code_lengths // size * size).clamp(max=frames)
-        loss, logits, targets = self.model.loss(batch.phonemes, batch.phoneme_lengths, codes, lengths)
+        given = 0
+        if voice_prompt:
+            given = min(self.hparams["prompt_frames"], int(lengths.min()) // 2) // size * size
+            starts = (torch.rand(lengths.shape, device=lengths.device) * (lengths - given + 1)).long()
+            prompt = codes.gather(1, starts[:, None] + torch.arange(given, device=codes.device))
+            codes = torch.cat((self.model.voice_prefix(prompt), codes), dim=1)
+            given += size
+        loss, logits, targets = self.model.loss(batch.phonemes, batch.phoneme_lengths, codes, lengths + given, given)
         values = {"loss": loss, **{f"top{k}": accuracy(logits.detach(), targets, k) for k in (1, 10)}}
         self._log(split, values, batch)
         return loss
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self._step(batch, "train")
+        return self._step(batch, "train", bool(torch.rand(()) < self.hparams["voice_prompt"]))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._step(batch, "valid")
+        self._step(batch, "valid", voice_prompt=False)
 
 
 class NARModule(_Module):
