@@ -51,7 +51,7 @@ class _Module(L.LightningModule):
         decayed = [p for p in self.parameters() if p.ndim >= 2]
         others = [p for p in self.parameters() if p.ndim < 2]
         groups = [{"params": decayed, "weight_decay": h["weight_decay"]}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=h["learning_rate"], betas=(0.9, 0.95), fused=True)
+        optimizer = torch.optim.AdamW(groups, lr=h["learning_rate"], betas=(0.9, 0.95))
         total, warmup = self.trainer.max_steps, h["warmup_steps"]
         if total < 0:
             raise ValueError("trainer.max_steps must be given: the learning rate falls to zero there")

@@ -1,0 +1,112 @@
+"""`valle-train`: Lightning's command line over our modules, with what every run needs already set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from valle.synthesis.checkpoint import read_checkpoint
+from valle.training.samples import SampleCallback
+
+# What a model takes from the data it is trained on: argument of the model -> how it is read off the data module.
+FROM_DATA = {
+    "vocabulary": lambda data: data.vocabulary.symbols,
+    "language": lambda data: data.config.language,
+    "codec": lambda data: data.config.codec,
+    "codebook_size": lambda data: data.config.codebook_size,
+    "num_codebooks": lambda data: data.config.num_codebooks,
+    "frame_rate": lambda data: data.config.frame_rate,
+}
+
+
+def has_bfloat16() -> bool:
+    """Whether this machine computes in bfloat16 itself."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported()
+
+
+def start_from(module: L.LightningModule, path: str) -> None:
+    """Copy the weights of a checkpoint of the same sizes; phoneme embeddings go by symbol, new symbols start afresh."""
+    checkpoint = read_checkpoint(Path(path))
+    state, own = checkpoint["state_dict"], module.state_dict()
+    key = "model.phoneme_embedding.weight"
+    if key in own:
+        before = {symbol: index for index, symbol in enumerate(checkpoint["hyper_parameters"]["vocabulary"])}
+        embedding = own[key].clone()
+        for index, symbol in enumerate(module.hparams["vocabulary"]):
+            if symbol in before:
+                embedding[index] = state[key][before[symbol]]
+        embedding[len(module.hparams["vocabulary"]) :] = state[key][len(before) :]
+        state = {**state, key: embedding}
+    module.load_state_dict(state)
+
+
+class TrainCLI(LightningCLI):
+    """Adds what depends on the data and on the machine, checkpoints, resuming and TensorBoard.
+
+    A run lives in `trainer.default_root_dir`: best.ckpt (lowest validation loss), last.ckpt (where a stopped run goes
+    on), config.yaml and TensorBoard's events. The same command started again goes on from last.ckpt.
+    """
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--save_every", type=int, default=500, help="steps between two writes of last.ckpt")
+        parser.add_argument("--init_from", type=str, help="checkpoint whose weights training starts from")
+        for name, read in FROM_DATA.items():
+            parser.link_arguments("data", f"model.init_args.{name}", compute_fn=read, apply_on="instantiate")
+
+    def before_instantiate_classes(self) -> None:
+        config = self._run_config
+        if config.trainer.precision is None:
+            config.trainer.precision = "bf16-mixed" if has_bfloat16() else "32-true"
+        if self.subcommand == "fit" and config.ckpt_path is None:
+            last = Path(config.trainer.default_root_dir) / "last.ckpt"
+            config.ckpt_path = str(last) if last.is_file() else None
+
+    @property
+    def _run_config(self) -> Any:
+        return self.config[str(self.subcommand)]
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        config = self._run_config
+        root = config.trainer.default_root_dir
+        callbacks = [
+            ModelCheckpoint(root, "best", monitor="valid/loss", enable_version_counter=False),
+            ModelCheckpoint(root, "last", every_n_train_steps=config.save_every, enable_version_counter=False),
+            LearningRateMonitor("step"),
+            RichProgressBar(leave=True),
+        ]
+        if hasattr(self.datamodule, "vocabulary"):
+            callbacks.append(SampleCallback())
+        logger = TensorBoardLogger(root, name=None, version="")
+        return super().instantiate_trainer(
+            **kwargs, callbacks=[*(config.trainer.callbacks or []), *callbacks], logger=logger
+        )
+
+    def before_fit(self) -> None:
+        if self._run_config.init_from and not self._run_config.ckpt_path:
+            start_from(self.model, self._run_config.init_from)
+
+
+def train(arguments: list[str] | None = None) -> None:
+    """Parse `fit --config FILE ...` and run it."""
+    TrainCLI(
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        model_class=L.LightningModule,
+        datamodule_class=L.LightningDataModule,
+        save_config_kwargs={"overwrite": True},
+        trainer_defaults={
+            "default_root_dir": "exp/run",
+            "gradient_clip_val": 1.0,
+            "use_distributed_sampler": False,  # Lhotse's sampler parts the data itself
+        },
+        seed_everything_default=0,
+        args=arguments,
+    )

@@ -1,0 +1,82 @@
+"""At every validation: one utterance synthesized by the model in training, as audio and pictures in TensorBoard."""
+
+from __future__ import annotations
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+
+from valle import codec
+from valle.codec import Codec
+from valle.data.batches import Batch
+from valle.models.sampling import Sampling
+from valle.synthesis.engine import generate
+from valle.training.modules import ARModule, NARModule
+
+
+class SampleCallback(L.Callback):
+    """Speaks the first validation utterance: the AR model its first codebook, the NAR model the other seven."""
+
+    def __init__(self) -> None:
+        self.codec: Codec | None = None
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.sanity_checking or not trainer.is_global_zero or trainer.logger is None:
+            return
+        assert isinstance(pl_module, ARModule | NARModule)
+        self.codec = self.codec or codec.load(pl_module.hparams["codec"])
+        batch: Batch = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
+        phonemes = batch.phonemes[:1, : int(batch.phoneme_lengths[0])].to(pl_module.device)
+        codes = batch.codes[:1, : int(batch.code_lengths[0])].to(pl_module.device)
+        prompt = min(round(3 * self.codec.frame_rate), codes.shape[1] // 3)
+        was_training = pl_module.training
+        pl_module.eval()
+        board, step = trainer.logger.experiment, trainer.global_step  # type: ignore[attr-defined]
+        with torch.inference_mode():
+            if isinstance(pl_module, ARModule):
+                spoken = self._speak(pl_module, phonemes, codes, prompt)
+                board.add_image("sample/attention", self._attention(pl_module, phonemes, codes), step, dataformats="HW")
+            else:
+                spoken = self._fill_in(pl_module, phonemes, codes, prompt)
+        pl_module.train(was_training)
+        picture = spoken.T.float().cpu().repeat_interleave(8, dim=0) / pl_module.hparams["codebook_size"]
+        board.add_image("sample/codes", picture, step, dataformats="HW")
+        samples = self.codec.decode(spoken.cpu())
+        board.add_audio("sample/audio", samples[None], step, sample_rate=self.codec.sample_rate)
+        if step == 0 or not hasattr(self, "_reference"):
+            self._reference = True
+            reference = self.codec.decode(codes[0].cpu())
+            board.add_audio("sample/reference", reference[None], step, sample_rate=self.codec.sample_rate)
+
+    def _speak(self, module: ARModule, phonemes: Tensor, codes: Tensor, prompt: int) -> Tensor:
+        """Prompt and continuation, first codebook alone: (time, 1)."""
+        size = module.hparams["group_size"]
+        prefix = codes[0, : prompt // size * size, 0]
+        bound = 2 * codes.shape[1] // size * size
+        (spoken,) = generate(module.model, [phonemes[0]], [prefix], [bound], [0], Sampling(top_p=0.9))
+        return torch.cat((prefix.cpu(), spoken.codes))[:, None]
+
+    def _fill_in(self, module: NARModule, phonemes: Tensor, codes: Tensor, prompt: int) -> Tensor:
+        """All codebooks, the first one the recording's own: (time, codebook)."""
+
+        def length(x: Tensor) -> Tensor:
+            return torch.tensor([x.shape[1]], device=x.device)
+
+        voice, rest = codes[:, :prompt], codes[:, prompt:, 0]
+        return module.model.generate(phonemes, length(phonemes), voice, length(voice), rest, length(rest))[0]
+
+    def _attention(self, module: ARModule, phonemes: Tensor, codes: Tensor) -> np.ndarray:
+        """Where each step looks in the text, mean over heads, brightest over layers: (frames, phonemes)."""
+        model, size = module.model, module.hparams["group_size"]
+        length = torch.tensor([phonemes.shape[1]], device=phonemes.device)
+        text, _ = model.embed_phonemes(phonemes, length)
+        frames = codes.shape[1] // size * size
+        sequence = torch.cat((text, model.embed_groups(codes[:, :frames, 0])), dim=1)
+        start = text.shape[1]
+        maps = [
+            model.transformer.attention_map(sequence, layer, causal=True)[0, start:, :start]
+            for layer in range(model.config.layers)
+        ]
+        picture = torch.stack(maps).amax(0)
+        return (picture / picture.amax()).float().cpu().numpy()
