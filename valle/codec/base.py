@@ -76,10 +76,10 @@ class Codec(ABC):
 
     @torch.inference_mode()
     def decode_batch(self, codes: list[Tensor]) -> list[np.ndarray]:
-        """Several code sequences at once; each gives what `decode` gives."""
+        """Several code sequences at once; each gives what `decode` gives. The first few codebooks alone sound coarser."""
         for item in codes:
-            if item.ndim != 2 or item.shape[1] != self.num_codebooks or len(item) == 0:
-                raise ValueError(f"codes of shape {tuple(item.shape)}: expected (time, {self.num_codebooks})")
+            if item.ndim != 2 or not 1 <= item.shape[1] <= self.num_codebooks or len(item) == 0:
+                raise ValueError(f"codes of shape {tuple(item.shape)}: expected (time, 1 to {self.num_codebooks})")
             if int(item.min()) < 0 or int(item.max()) >= self.codebook_size:
                 raise ValueError(f"codes must lie between 0 and {self.codebook_size - 1}")
         frames = [len(item) for item in codes]

@@ -1,0 +1,39 @@
+"""What all commands share: one clear line for bad input."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Callable
+
+from valle.errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """Shows defaults in `--help`."""
+
+    def __init__(self, **options) -> None:
+        super().__init__(formatter_class=argparse.ArgumentDefaultsHelpFormatter, **options)
+
+
+def _one_line(message: Warning | str, category: type[Warning], *_: object) -> None:
+    if issubclass(category, UserWarning):
+        print(f"warning: {message}", file=sys.stderr)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a command. UserError -> one line on standard error and exit code 2; Ctrl-C -> 130."""
+    name = sys.argv[0].rsplit("/", 1)[-1]
+    warnings.showwarning = _one_line  # type: ignore[assignment]
+    try:
+        main()
+    except UserError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"{name}: stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)

@@ -1,0 +1,81 @@
+"""valle-prepare: corpora to Kaldi data directories; validate, fix and split such directories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from valle.cli.common import Parser, run
+from valle.errors import UserError
+
+CORPORA = ("libritts", "librispeech", "ljspeech", "vctk")
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="valle-prepare", description="Make, check, mend and split Kaldi data directories.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in CORPORA:
+        corpus = commands.add_parser(name, help=f"data directories of {name}")
+        corpus.add_argument("corpus", type=Path, help="where the corpus was unpacked")
+        corpus.add_argument("output", type=Path, help="a data directory OUTPUT/PART is written for each part")
+        corpus.add_argument("--parts", help="comma-separated parts such as train-clean-100,dev-clean; default: all")
+    spoken = commands.add_parser("spoken", help="a corpus of generated sentences spoken by espeak-ng")
+    spoken.add_argument("output", type=Path, help="gets wav/, train/, valid/, test_seen/ and test_unseen/")
+    spoken.add_argument("--voices", type=int, help="training voices; default: all")
+    spoken.add_argument("--utterances", type=int, default=100, help="training utterances a voice (default: 100)")
+    spoken.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes (default: 0)")
+    spoken.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
+    check = commands.add_parser("validate", help="list every fault with its file and line")
+    check.add_argument("directory", type=Path)
+    check.add_argument("--allow-pipes", action="store_true", help="do not count pipes in wav.scp as faults")
+    mend = commands.add_parser("fix", help="sort the files and drop what is not sound")
+    mend.add_argument("directory", type=Path)
+    part = commands.add_parser("split", help="part some speakers off, none on both sides")
+    part.add_argument("directory", type=Path)
+    part.add_argument("rest", type=Path, help="data directory of the other speakers")
+    part.add_argument("held_out", type=Path, help="data directory of the speakers parted off")
+    part.add_argument("--speakers", type=int, required=True, help="how many speakers to part off")
+    part.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def _main() -> None:
+    args = _parser().parse_args()
+    if args.command in CORPORA:
+        from valle.data.corpora import prepare
+
+        counts = prepare(args.command, args.corpus, args.output, args.parts.split(",") if args.parts else None)
+        for part, count in counts.items():
+            print(f"{args.output / part}: {count} utterances")
+        return
+    if args.command == "spoken":
+        from valle.data.spoken.corpus import build
+
+        if args.utterances < 1 or args.jobs < 1:
+            raise UserError("--utterances and --jobs must be at least 1")
+        for subset, count in build(args.output, args.voices, args.utterances, args.seed, args.jobs).items():
+            print(f"{args.output / subset}: {count} utterances")
+        return
+
+    from valle.data import kaldi
+
+    if args.command == "validate":
+        faults = kaldi.validate(args.directory, allow_pipes=args.allow_pipes)
+        for fault in faults:
+            print(fault)
+        if faults:
+            raise UserError(f"{args.directory}: {len(faults)} faults; `valle-prepare fix` drops what is not sound")
+        print(f"{args.directory}: sound")
+    elif args.command == "fix":
+        count, faults = kaldi.fix(args.directory)
+        for fault in faults:
+            print(fault)
+        print(f"{args.directory}: {count} utterances, {len(faults)} faults mended")
+    else:
+        rest, held_out = kaldi.split(kaldi.read(args.directory), args.speakers, args.seed)
+        for directory, utterances in ((args.rest, rest), (args.held_out, held_out)):
+            kaldi.write(directory, utterances)
+            print(f"{directory}: {len(utterances)} utterances")
+
+
+def main() -> None:
+    run(_main)

@@ -1,0 +1,84 @@
+"""valle-synth: say a text in a voice."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from valle.cli.common import Parser, run
+from valle.errors import UserError
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="valle-synth", description="Say a text in the voice of a short recording.")
+    parser.add_argument("--prompt", required=True, type=Path, help="recording of the voice, best about 3 seconds")
+    parser.add_argument("--prompt-text", help="what the recording says; left out, it gives the voice alone")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--text", help="what to say")
+    source.add_argument("--text-file", type=Path, help="one utterance a line, or `id text` where every line begins so")
+    parser.add_argument("--model", default="mini", help="run directory, or name of a bundled model")
+    parser.add_argument("--codec-dir", type=Path, help="where the weights of a pretrained codec lie")
+    parser.add_argument("-o", "--output", type=Path, default=Path("out.wav"), help=".wav or .flac, for --text")
+    parser.add_argument("--output-dir", type=Path, help="folder of the files, for --text-file")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same samples")
+    parser.add_argument("--num-candidates", type=int, default=1, help="draws a text; file names get -1, -2, ...")
+    parser.add_argument("--temperature", type=float, default=1.0, help="0 takes the most likely code")
+    parser.add_argument("--top-k", type=int, help="keep the k most likely codes")
+    parser.add_argument("--top-p", type=float, default=0.9, help="nucleus: keep codes up to this probability")
+    parser.add_argument(
+        "--repetition-aware", action=argparse.BooleanOptionalAction, default=False, help="VALL-E 2's sampling"
+    )
+    parser.add_argument("--batch-size", type=int, default=16, help="texts spoken at once")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    return parser
+
+
+def _texts(args: argparse.Namespace) -> dict[Path, str]:
+    """Output file -> text."""
+    if args.text is not None:
+        if args.output_dir is not None:
+            raise UserError("--output-dir goes with --text-file; give -o FILE for one --text")
+        return {args.output: args.text}
+    if args.output_dir is None:
+        raise UserError("--text-file needs --output-dir")
+    from valle.data.textfile import read_lines
+
+    return {args.output_dir / f"{key}.wav": text for key, text in read_lines(args.text_file).items()}
+
+
+def _main() -> None:
+    args = _parser().parse_args()
+    texts = _texts(args)
+    if args.num_candidates < 1 or args.batch_size < 1:
+        raise UserError("--num-candidates and --batch-size must be at least 1")
+    for path in texts:
+        if path.suffix.lower() not in (".wav", ".flac"):
+            raise UserError(f"{path}: can only write .wav and .flac")
+
+    from valle.models.sampling import Sampling
+    from valle.synthesis import load
+
+    try:
+        sampling = Sampling(args.temperature, args.top_k, args.top_p, args.repetition_aware)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    tts = load(args.model, args.codec_dir, args.device)
+    prompt = tts.prompt(args.prompt, args.prompt_text)
+    tts.phonemes(list(texts.values()))  # a text that cannot be spoken stops the command before anything is written
+    paths = list(texts)
+    for start in range(0, len(paths), args.batch_size):
+        batch = paths[start : start + args.batch_size]
+        seeds = [args.seed + args.num_candidates * (start + i) for i in range(len(batch))]
+        spoken = tts.synthesize_batch(
+            [texts[path] for path in batch], [prompt] * len(batch), seeds, sampling, args.num_candidates
+        )
+        for index, speech in enumerate(spoken):
+            path, candidate = batch[index // args.num_candidates], index % args.num_candidates
+            if args.num_candidates > 1:
+                path = path.with_stem(f"{path.stem}-{candidate + 1}")
+            speech.audio.save(path)
+            print(f"{path}: {speech.audio.duration:.2f} s")
+
+
+def main() -> None:
+    run(_main)
