@@ -1,0 +1,1 @@
+"""Scores: word error rate, speaker similarity, and the report."""
