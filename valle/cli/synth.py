@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from valle.cli.common import Parser, run
 from valle.errors import UserError
 
+if TYPE_CHECKING:
+    from valle.models.sampling import Sampling
+
 
 def _parser() -> Parser:
     parser = Parser(prog="valle-synth", description="Say a text in the voice of a short recording.")
-    parser.add_argument("--prompt", required=True, type=Path, help="recording of the voice, best about 3 seconds")
+    parser.add_argument("--prompt", type=Path, help="recording of the voice, best about 3 seconds")
     parser.add_argument("--prompt-text", help="what the recording says; left out, it gives the voice alone")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--text", help="what to say")
     source.add_argument("--text-file", type=Path, help="one utterance a line, or `id text` where every line begins so")
+    source.add_argument(
+        "--data", type=Path, help="data directory: each utterance in its own speaker's voice, for scoring"
+    )
+    parser.add_argument("--limit", type=int, help="with --data: so many utterances, evenly spread")
     parser.add_argument("--model", default="mini", help="run directory, or name of a bundled model")
     parser.add_argument("--codec-dir", type=Path, help="where the weights of a pretrained codec lie")
     parser.add_argument("-o", "--output", type=Path, default=Path("out.wav"), help=".wav or .flac, for --text")
-    parser.add_argument("--output-dir", type=Path, help="folder of the files, for --text-file")
+    parser.add_argument("--output-dir", type=Path, help="folder of the files, for --text-file and --data")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same samples")
     parser.add_argument("--num-candidates", type=int, default=1, help="draws a text; file names get -1, -2, ...")
     parser.add_argument("--temperature", type=float, default=1.0, help="0 takes the most likely code")
@@ -46,8 +54,34 @@ def _texts(args: argparse.Namespace) -> dict[Path, str]:
     return {args.output_dir / f"{key}.wav": text for key, text in read_lines(args.text_file).items()}
 
 
+def _sampling(args: argparse.Namespace) -> Sampling:
+    from valle.models.sampling import Sampling
+
+    try:
+        return Sampling(args.temperature, args.top_k, args.top_p, args.repetition_aware)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _speak_data(args: argparse.Namespace) -> None:
+    if args.output_dir is None:
+        raise UserError("--data needs --output-dir")
+    sampling = _sampling(args)
+    from valle.synthesis import load
+    from valle.synthesis.testset import speak_directory
+
+    tts = load(args.model, args.codec_dir, args.device)
+    done = speak_directory(tts, args.data, args.output_dir, args.seed, sampling, args.batch_size, args.limit)
+    print(f"{args.output_dir}: {done} utterances spoken")
+
+
 def _main() -> None:
     args = _parser().parse_args()
+    if args.data is not None:
+        _speak_data(args)
+        return
+    if args.prompt is None:
+        raise UserError("--prompt is missing; give a recording of the voice")
     texts = _texts(args)
     if args.num_candidates < 1 or args.batch_size < 1:
         raise UserError("--num-candidates and --batch-size must be at least 1")
@@ -55,13 +89,9 @@ def _main() -> None:
         if path.suffix.lower() not in (".wav", ".flac"):
             raise UserError(f"{path}: can only write .wav and .flac")
 
-    from valle.models.sampling import Sampling
+    sampling = _sampling(args)
     from valle.synthesis import load
 
-    try:
-        sampling = Sampling(args.temperature, args.top_k, args.top_p, args.repetition_aware)
-    except ValueError as error:
-        raise UserError(str(error)) from error
     tts = load(args.model, args.codec_dir, args.device)
     prompt = tts.prompt(args.prompt, args.prompt_text)
     tts.phonemes(list(texts.values()))  # a text that cannot be spoken stops the command before anything is written
