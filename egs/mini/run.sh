@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# From nothing to a voice on two CPU cores: a corpus spoken by espeak-ng, its codes, an AR and a NAR model, speech for
+# held-out sentences by voices of the training set and by new voices, scores and a page to listen to.
+#
+# Stages: 0 corpus and data directories, 1 tokenize, 2 AR, 3 NAR, 4 synthesize, 5 score and report.
+# A stage that was stopped goes on where it was when the same command is started again.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+stage=0
+stop_stage=5
+voices=20              # training voices; others are held out
+utterances=100         # training utterances a voice
+seed=0
+codec=mini
+ar_config=../../recipes/mini/ar.yaml
+nar_config=../../recipes/mini/nar.yaml
+train_options=         # further options for both trainings, e.g. "--trainer.max_steps 20"
+test_utterances=24     # scored of each test set
+exp=exp
+
+. ../utils/parse_options.sh
+. ./path.sh
+. ./cmd.sh
+. ../utils/stages.sh
+logs=$exp/log
+
+if wanted 0; then
+  step 0-corpus valle-prepare spoken data --voices "$voices" --utterances "$utterances" --seed "$seed"
+  for set in train valid test_seen test_unseen; do
+    step "0-validate-$set" valle-prepare validate "data/$set"
+  done
+fi
+
+if wanted 1; then
+  for set in train valid; do
+    step "1-tokenize-$set" $tokenize_cmd valle-tokenize "data/$set" "dump/$set" --codec "$codec"
+  done
+fi
+
+if wanted 2; then
+  step 2-ar $train_cmd valle-train fit --config "$ar_config" --trainer.default_root_dir "$exp/ar" $train_options
+fi
+
+if wanted 3; then
+  step 3-nar $train_cmd valle-train fit --config "$nar_config" --trainer.default_root_dir "$exp/nar" $train_options
+fi
+
+if wanted 4; then
+  for set in test_seen test_unseen; do
+    step "4-synthesize-$set" $decode_cmd valle-synth --model "$exp" --data "data/$set" --output-dir "$exp/$set/wav" \
+      --limit "$test_utterances" --seed "$seed"
+  done
+fi
+
+if wanted 5; then
+  for set in test_seen test_unseen; do
+    step "5-score-$set" $decode_cmd valle-eval "data/$set" "$exp/$set/wav" "$exp/$set/report" --codec "$codec" \
+      --title "mini, $set"
+    cat "$exp/$set/report/report.md"
+    echo "listen: $PWD/$exp/$set/report/index.html"
+  done
+fi
