@@ -13,6 +13,7 @@ _PLAIN = str.maketrans(
     | {mark: ", " for mark in "()[]{}"}
 )
 _UNSPEAKABLE = {"So", "Sk", "Cs", "Co", "Cn"}  # Unicode categories: emoji and other pictures, private use, unassigned
+_INVISIBLE = {"Cc", "Cf", "Zl", "Zp"}  # control and format characters, line and paragraph separators
 
 
 @cache
@@ -30,6 +31,7 @@ def normalize(text: str, language: str = "en-us") -> str:
     Raises UserError when nothing is left to say, or when a character cannot be spoken in this language.
     """
     words = unicodedata.normalize("NFC", text).translate(_PLAIN)
+    words = "".join(" " if unicodedata.category(c) in _INVISIBLE else c for c in words)
     words = re.sub(r"\s+", " ", words).strip()
     if language.startswith("en") and words:
         words = _rules("en").normalize(words)

@@ -1,0 +1,91 @@
+"""Sampling does what is written, and repetition aware sampling is the paper's algorithm."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from valle.models.sampling import Sampling, draw, filter_logits, sample
+
+
+def pick(probabilities: list[float], uniform: float) -> int:
+    """Inverse of the distribution function, in plain Python."""
+    total, last = 0.0, 0
+    for index, p in enumerate(probabilities):
+        if p > 0:
+            total, last = total + p, index
+            if uniform * sum(probabilities) < total:
+                return index
+    return last
+
+
+def repetition_aware(logits: list[float], history: list[int], u1: float, u2: float, s: Sampling) -> int:
+    """VALL-E 2, algorithm 1, written out."""
+    weights = torch.tensor(logits, dtype=torch.float32).softmax(0).tolist()
+    order = sorted(range(len(weights)), key=lambda i: -weights[i])
+    nucleus, mass = [0.0] * len(weights), 0.0
+    for index in order:
+        if mass >= s.top_p and mass > 0:
+            break
+        nucleus[index], mass = weights[index], mass + weights[index]
+    code = pick(nucleus, u1)
+    ratio = history[-s.ras_window :].count(code) / s.ras_window
+    return pick(weights, u2) if ratio > s.ras_threshold else code
+
+
+@given(
+    st.lists(st.floats(-4, 4, width=32), min_size=4, max_size=12, unique=True),
+    st.lists(st.integers(0, 3), min_size=10, max_size=20),
+    st.floats(0.01, 0.99),
+    st.floats(0.01, 0.99),
+    st.floats(0.1, 0.99),
+)
+def test_repetition_aware_sampling_is_the_papers_algorithm(logits, history, u1, u2, top_p) -> None:
+    s = Sampling(top_p=top_p, repetition_aware=True)
+    noise = torch.tensor([[u1, u2]], dtype=torch.float64)
+    code = sample(torch.tensor([logits]), torch.tensor([history]), noise, s)
+    weights = torch.tensor(logits).softmax(0)
+    edges = weights.cumsum(0)
+    near = any(abs(float(edge) - u) < 1e-4 for edge in edges for u in (u1, u2, top_p))
+    expected = repetition_aware(logits, history, u1, u2, s)
+    assert near or code.item() == expected or _on_an_edge(logits, top_p, u1)
+
+
+def _on_an_edge(logits: list[float], top_p: float, u1: float) -> bool:
+    """Whether rounding alone decides: the nucleus's bound or the draw lies within 1e-4 of a step."""
+    ordered = torch.tensor(logits).softmax(0).sort(descending=True).values.cumsum(0)
+    if bool(((ordered - top_p).abs() < 1e-4).any()):
+        return True
+    kept = filter_logits(torch.tensor(logits), None, top_p).softmax(0).cumsum(0)
+    return bool(((kept - u1).abs() < 1e-4).any())
+
+
+def test_a_code_that_fills_the_window_is_drawn_again_from_the_whole_distribution() -> None:
+    logits = torch.tensor([[5.0, 0.0, 0.0, 0.0]])
+    noise = torch.tensor([[0.5, 0.9999]])
+    s = Sampling(top_p=0.5, repetition_aware=True)
+    assert sample(logits, torch.zeros(1, 10, dtype=torch.long), noise, s).item() == 3
+    assert sample(logits, torch.full((1, 10), -1), noise, s).item() == 0
+
+
+@given(st.lists(st.floats(-5, 5, width=32), min_size=2, max_size=30), st.integers(1, 40), st.floats(0.01, 1.0))
+def test_filters_keep_the_most_likely_and_at_most_k(logits, top_k, top_p) -> None:
+    values = torch.tensor(logits)
+    kept = filter_logits(values, top_k, top_p)
+    assert kept.max() == values.max()
+    finite = kept.isfinite()
+    if len(set(logits)) == len(logits):
+        assert finite.sum() <= top_k
+    assert torch.equal(kept[finite], values[finite])
+
+
+@given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=20), st.floats(0, 1, exclude_max=True))
+def test_a_draw_never_gives_what_has_no_probability(weights, uniform) -> None:
+    if sum(weights) > 0:
+        assert weights[draw(torch.tensor(weights), torch.tensor(uniform)).item()] > 0
+
+
+def test_temperature_zero_takes_the_most_likely_code() -> None:
+    logits = torch.tensor([[0.0, 3.0, 1.0]])
+    assert sample(logits, torch.full((1, 10), -1), torch.tensor([[0.99, 0.99]]), Sampling(temperature=0)).item() == 1
