@@ -66,3 +66,44 @@ def command(*arguments: str | Path, cwd: Path | None = None, check: bool = True)
 
 def noise(seconds: float, rate: int = 16_000) -> np.ndarray:
     return np.random.default_rng(0).normal(0, 0.1, round(seconds * rate)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A spoken corpus of one training voice and nine held-out ones."""
+    path = tmp_path_factory.mktemp("corpus")
+    command("valle-prepare", "spoken", path, "--voices", "1", "--utterances", "10")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tokens(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its tokens, by the bundled codec."""
+    path = tmp_path_factory.mktemp("tokens")
+    for subset in ("train", "valid"):
+        command("valle-tokenize", corpus / subset, path / subset, "--codec", "mini")
+    return path
+
+
+TINY_OPTIONS = {"layers": 2, "heads": 2, "dim": 32, "ffn_dim": 64, "dropout": 0.1, "warmup_steps": 2}
+
+
+def train(kind: str, tokens: Path, root: Path, steps: int, *more: str) -> subprocess.CompletedProcess[str]:
+    """`valle-train fit` of a tiny model."""
+    sizes = [f"--model.init_args.{name}={value}" for name, value in TINY_OPTIONS.items()]
+    return command(
+        "valle-train", "fit", "--model", f"valle.training.{kind}", *sizes, "--data", "valle.data.batches.TokensDataModule",
+        f"--data.init_args.train=[{tokens / 'train'}]", f"--data.init_args.valid=[{tokens / 'valid'}]",
+        "--data.init_args.max_duration=20", "--data.init_args.num_buckets=2", f"--trainer.default_root_dir={root}",
+        f"--trainer.max_steps={steps}", "--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1",
+        "--trainer.enable_progress_bar=false", *more,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def run_directory(tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of tiny AR and NAR models, hardly trained."""
+    root = tmp_path_factory.mktemp("run")
+    train("ARModule", tokens, root / "ar", 3)
+    train("NARModule", tokens, root / "nar", 3)
+    return root

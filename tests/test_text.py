@@ -13,16 +13,16 @@ from valle.text import PADDING, Vocabulary, normalize, phonemize
 @pytest.mark.parametrize(
     ("written", "spoken"),
     [
-        ("It costs $3.50.", "It costs three dollars and fifty cents."),
+        ("It costs $3.", "It costs three dollars."),
         ("Dr. Smith has 21 cats", "Doctor Smith has twenty one cats"),
-        ("“Hello” — she said…", "Hello, she said."),
+        ("“Hello” — she said…", "Hello, she said..."),
     ],
 )
 def test_english_is_normalized(written: str, spoken: str) -> None:
     assert normalize(written).lower() == spoken.lower()
 
 
-@pytest.mark.parametrize("text", ["", "   ", "?!...", "hello 🙂", "привет"])
+@pytest.mark.parametrize("text", ["", "   ", "0¢", "?!...", "hello 🙂", "привет"])
 def test_what_cannot_be_spoken_is_said_in_one_line(text: str) -> None:
     with pytest.raises(UserError) as caught:
         normalize(text)

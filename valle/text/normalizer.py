@@ -34,7 +34,10 @@ def normalize(text: str, language: str = "en-us") -> str:
     words = "".join(" " if unicodedata.category(c) in _INVISIBLE else c for c in words)
     words = re.sub(r"\s+", " ", words).strip()
     if language.startswith("en") and words:
-        words = _rules("en").normalize(words)
+        try:
+            words = _rules("en").normalize(words)
+        except (AssertionError, IndexError, KeyError, ValueError) as error:  # its grammar's own gaps, such as "0¢"
+            raise UserError(f"text {_excerpt(text)}: its numbers or signs cannot be read; write them in words") from error
     words = re.sub(r"\s*([,;:])[\s,;:]*", r"\1 ", words)
     words = re.sub(r"([.?!])[\s,;:]*(?=[.?!])", r"\1", words)
     words = re.sub(r"\s+", " ", words).strip(" ,;:-")

@@ -1,0 +1,51 @@
+"""Sound files in and out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.conftest import noise
+from valle import audio
+from valle.errors import UserError
+
+
+@pytest.mark.parametrize("ending", ["wav", "flac", "ogg", "mp3"])
+def test_what_libsndfile_reads_is_read(tmp_path: Path, ending: str) -> None:
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(44_100) / 44_100)
+    path = tmp_path / f"tone.{ending}"
+    soundfile.write(path, np.stack((tone, tone), 1), 44_100)
+    sound = audio.read(path, 16_000)
+    assert sound.sample_rate == 16_000
+    assert abs(sound.duration - 1.0) < 0.1
+    spectrum = np.abs(np.fft.rfft(sound.samples[:16_000], 16_000))
+    assert abs(int(spectrum.argmax()) - 440) <= 1
+
+
+def test_resampling_lets_nothing_fold_back() -> None:
+    tone = np.sin(2 * np.pi * 15_000 * np.arange(96_000) / 96_000).astype(np.float32)
+    assert np.abs(audio.resample(tone, 96_000, 16_000)[200:-200]).max() < 1e-2  # the tone is cut off at its ends
+
+
+@pytest.mark.parametrize("ending", ["wav", "flac"])
+def test_written_samples_come_back(tmp_path: Path, ending: str) -> None:
+    samples = noise(0.5)
+    audio.write(tmp_path / f"x.{ending}", samples, 16_000)
+    np.testing.assert_allclose(audio.read(tmp_path / f"x.{ending}").samples, samples, atol=1e-4)
+
+
+def test_bad_files_are_named_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "text.wav").write_text("not a recording")
+    audio.write(tmp_path / "short.wav", noise(0.1), 16_000)
+    for name, reason in (("none.wav", "no such file"), ("empty.wav", "is empty"), ("text.wav", "not a sound file"), ("", "directory")):
+        with pytest.raises(UserError, match=reason):
+            audio.read(tmp_path / name)
+    with pytest.raises(UserError, match="at most 0.05 s"):
+        audio.read(tmp_path / "short.wav", max_duration=0.05)
+    with pytest.raises(UserError, match="can only write"):
+        audio.write(tmp_path / "x.mp3", noise(0.1), 16_000)
+    assert not (tmp_path / "x.mp3").exists()

@@ -1,0 +1,180 @@
+"""Data directories, the spoken corpus, tokens and batches."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import BIN, command, noise
+from valle import audio
+from valle.data import kaldi
+from valle.data.batches import TokensDataModule
+from valle.data.kaldi import Utterance
+from valle.data.spoken.grammar import sentences
+from valle.data.spoken.voices import speakers
+from valle.data.textfile import read_lines
+from valle.data.tokens import read_markers
+from valle.errors import UserError
+
+LIBRI = Path(__file__).parents[2] / "shared" / "corpora" / "libri-clips"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    utterances = []
+    for speaker in ("ann", "bob", "cy"):
+        for index in range(2):
+            path = tmp_path / "wav" / f"{speaker}-{index}.wav"
+            audio.write(path, noise(0.3), 16_000)
+            utterances.append(Utterance(f"{speaker}-{index}", path, "some words", speaker, duration=0.3))
+    kaldi.write(tmp_path / "data", utterances)
+    return tmp_path / "data"
+
+
+def test_what_is_written_is_sound_and_reads_back(directory: Path) -> None:
+    assert kaldi.validate(directory) == []
+    utterances = kaldi.read(directory)
+    assert [u.id for u in utterances] == ["ann-0", "ann-1", "bob-0", "bob-1", "cy-0", "cy-1"]
+    assert utterances[0].duration == 0.3
+
+
+def test_every_fault_is_listed_with_its_file_and_line(directory: Path) -> None:
+    (directory / "text").write_text("ann-0 words\nann-0 again\nzed words\nbob-0\nbob-1 words\ncy-0 words\n")
+    (directory / "wav.scp").write_text("ann-0 sox x |\nbob-0 nowhere.wav\nbob-1 wav\ncy-0 x.wav\ncy-1 y.wav\n")
+    (directory / "utt2dur").write_text("ann-0 never\n")
+    faults = "\n".join(kaldi.validate(directory))
+    for fault in (
+        "text:2: 'ann-0' stands a second time",
+        "text:3: 'zed' has no line in utt2spk",
+        "text:4: 'bob-0' is out of order",
+        "text:4: 'bob-0' has nothing after it",
+        "wav.scp:1: 'ann-0' is a pipe",
+        "wav.scp:2:",
+        "utt2spk:6: 'cy-1' has no line in text",
+    ):
+        assert fault in faults
+    with pytest.raises(UserError, match="more"):
+        kaldi.read(directory)
+
+
+def test_fixing_leaves_a_sound_directory(directory: Path) -> None:
+    lines = (directory / "text").read_text().splitlines()
+    (directory / "text").write_text("\n".join([*lines[::-1], "ghost words"]) + "\n")
+    left, faults = kaldi.fix(directory)
+    assert left == 6
+    assert faults
+    assert kaldi.validate(directory) == []
+
+
+def test_splitting_never_parts_a_speaker(directory: Path) -> None:
+    rest, held_out = kaldi.split(kaldi.read(directory), 1)
+    assert {u.speaker for u in rest}.isdisjoint({u.speaker for u in held_out})
+    assert (len(rest), len(held_out)) == (4, 2)
+    with pytest.raises(UserError):
+        kaldi.split(rest, 2)
+
+
+def test_segments_cut_a_recording(tmp_path: Path) -> None:
+    audio.write(tmp_path / "long.wav", noise(2.0), 16_000)
+    cut = [Utterance(f"a-{i}", tmp_path / "long.wav", "w", "a", float(i), float(i + 1)) for i in range(2)]
+    kaldi.write(tmp_path / "data", cut)
+    assert kaldi.validate(tmp_path / "data") == []
+    assert [(u.start, u.end) for u in kaldi.read(tmp_path / "data")] == [(0.0, 1.0), (1.0, 2.0)]
+
+
+def test_sentences_are_distinct_varied_and_repeatable() -> None:
+    found = sentences(2000, seed=3)
+    assert found == sentences(2000, seed=3)
+    assert len(set(found)) == 2000
+    assert len({word.strip(".,?!").lower() for text in found for word in text.split()}) > 800
+
+
+def test_held_out_voices_are_other_voices() -> None:
+    cast = speakers(0)
+    held_out = {s.voice.variant for s in cast if s.held_out}
+    assert held_out
+    assert held_out.isdisjoint(s.voice.variant for s in cast if not s.held_out)
+
+
+def test_the_spoken_corpus_is_the_same_each_time(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        command("valle-prepare", "spoken", tmp_path / name, "--voices", "1", "--utterances", "3")
+    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.flac"))
+    assert len(files) > 40
+    for file in files:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    assert kaldi.validate(tmp_path / "one" / "test_unseen") == []
+
+
+def test_tokenizing_killed_in_the_middle_goes_on_and_loses_nothing(corpus: Path, tmp_path: Path) -> None:
+    arguments = [BIN / "valle-tokenize", corpus / "train", tmp_path / "out", "--codec", "mini", "--shard-size", "3"]
+    process = subprocess.Popen([str(a) for a in arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list((tmp_path / "out").glob("shard.*.json")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("shard.*.json")}
+    with pytest.raises(UserError, match="missing"):
+        read_markers(tmp_path / "out")
+    command(*arguments)
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
+    names = {u.id for u in kaldi.read(corpus / "train")}
+    data = TokensDataModule([str(tmp_path / "out")], [str(tmp_path / "out")])
+    assert sorted(i for batch in data.val_dataloader() for i in batch.ids) == sorted(names)
+    assert sum(marker["utterances"] for marker in read_markers(tmp_path / "out")) == len(names)
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_ranks_share_the_shards(corpus: Path, tmp_path: Path) -> None:
+    for rank in range(2):
+        code = "import os, sys; os.environ.update(RANK=sys.argv.pop(1), WORLD_SIZE='2'); import valle.cli.tokenize as t; t.main()"
+        arguments = [str(rank), str(corpus / "train"), str(tmp_path / "out"), "--codec", "mini", "--shard-size", "4"]
+        subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
+        assert len(list((tmp_path / "out").glob("shard.*.json"))) == (2 if rank == 0 else 3)
+    assert read_markers(tmp_path / "out")
+
+
+def test_other_settings_do_not_go_into_the_same_folder(corpus: Path, tokens: Path) -> None:
+    done = command("valle-tokenize", corpus / "train", tokens / "train", "--codec", "mini", "--shard-size", "7", check=False)
+    assert done.returncode == 2
+    assert "shard_size" in done.stderr
+
+
+def test_batches_hold_at_most_the_duration_and_every_utterance_once(tokens: Path) -> None:
+    data = TokensDataModule([str(tokens / "train")], [str(tokens / "valid")], max_duration=20.0, num_buckets=2)
+    batches = list(data.train_dataloader())
+    ids = [i for batch in batches for i in batch.ids]
+    marker = json.loads((tokens / "train" / "config.json").read_text())
+    assert len(ids) == len(set(ids)) == marker["utterances"]
+    for batch in batches:
+        assert batch.codes.shape[0] * batch.codes.shape[1] / 50 <= 20.0 or len(batch.ids) == 1
+        assert batch.codes.dtype == torch.int64
+        assert int(batch.code_lengths.max()) == batch.codes.shape[1]
+
+
+def test_text_files_have_lines_or_ids(tmp_path: Path) -> None:
+    path = tmp_path / "lines.txt"
+    path.write_text("First one.\n\nSecond one.\n")
+    assert read_lines(path) == {"0001": "First one.", "0003": "Second one."}
+    path.write_text("utt-1 First one.\nutt-2 Second one.\n")
+    assert read_lines(path) == {"utt-1": "First one.", "utt-2": "Second one."}
+    path.write_text("\n")
+    with pytest.raises(UserError, match="holds no text"):
+        read_lines(path)
+
+
+@pytest.mark.skipif(not LIBRI.is_dir(), reason="no real speech beside the project")
+def test_librispeech_becomes_a_data_directory(tmp_path: Path) -> None:
+    command("valle-prepare", "librispeech", LIBRI, tmp_path)
+    assert len(kaldi.read(tmp_path / "train-clean-100")) == 251
+    done = command("valle-prepare", "libritts", LIBRI, tmp_path / "no", check=False)
+    assert done.returncode == 2
+    assert not (tmp_path / "no").exists()
