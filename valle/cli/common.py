@@ -28,12 +28,22 @@ def run(main: Callable[[], None]) -> None:
     warnings.showwarning = _one_line  # type: ignore[assignment]
     try:
         main()
-    except UserError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        sys.exit(2)
     except KeyboardInterrupt:
         print(f"{name}: stopped", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except Exception as error:
+        cause = _user_error(error)
+        if cause is None:
+            raise
+        print(f"{name}: {cause}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _user_error(error: BaseException | None) -> UserError | None:
+    """The UserError in a chain of exceptions: jsonargparse wraps what a class raises when it is made."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__ or error.__context__
+    return error

@@ -123,14 +123,18 @@ class TokensDataModule(L.LightningDataModule):
         return cut.duration <= self.max_utterance
 
     def _sampler(self, directories: list[Path], shuffle: bool) -> Any:
-        from lhotse.dataset import DynamicBucketingSampler
+        from lhotse.dataset import DynamicBucketingSampler, DynamicCutSampler
 
+        if not shuffle:
+            return DynamicCutSampler(self._cuts(directories, shuffle), max_duration=self.max_duration)
+
+        utterances = sum(marker["utterances"] for directory in directories for marker in read_markers(directory))
         return DynamicBucketingSampler(
             self._cuts(directories, shuffle),
             max_duration=self.max_duration,
-            num_buckets=self.num_buckets,
+            num_buckets=max(2, min(self.num_buckets, utterances)),
             buffer_size=self.buffer_size,
-            shuffle=shuffle,
+            shuffle=True,
             seed=self.seed,
             sync_buckets=True,
         )

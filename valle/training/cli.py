@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -80,7 +80,6 @@ class TrainCLI(LightningCLI):
             ModelCheckpoint(root, "best", monitor="valid/loss", enable_version_counter=False),
             ModelCheckpoint(root, "last", every_n_train_steps=config.save_every, enable_version_counter=False),
             LearningRateMonitor("step"),
-            RichProgressBar(leave=True),
         ]
         if hasattr(self.datamodule, "vocabulary"):
             callbacks.append(SampleCallback())
@@ -88,6 +87,12 @@ class TrainCLI(LightningCLI):
         return super().instantiate_trainer(
             **kwargs, callbacks=[*(config.trainer.callbacks or []), *callbacks], logger=logger
         )
+
+    def after_fit(self) -> None:
+        """A run that ended between two saves is saved where it ended."""
+        last = Path(self._run_config.trainer.default_root_dir) / "last.ckpt"
+        if not last.is_file() or read_checkpoint(last)["global_step"] != self.trainer.global_step:
+            self.trainer.save_checkpoint(last)
 
     def before_fit(self) -> None:
         if self._run_config.init_from and not self._run_config.ckpt_path:

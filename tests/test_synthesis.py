@@ -1,0 +1,152 @@
+"""valle-synth and the Python interface, on good and on bad input."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import valle
+from tests.conftest import command, noise
+from valle import audio
+from valle.synthesis import TTS
+from valle.synthesis.testset import choose_prompts
+
+TEXT = "The baker sold a loaf."
+
+
+@pytest.fixture(scope="module")
+def tts(run_directory: Path) -> TTS:
+    return valle.load(run_directory)
+
+
+def test_the_python_interface(tts: TTS, speech: Path, tmp_path: Path) -> None:
+    spoken = tts.synthesize(TEXT, prompt=speech, prompt_text=None, seed=3)
+    assert isinstance(spoken, valle.Audio)
+    assert spoken.sample_rate == 16_000
+    assert np.isfinite(spoken.samples).all()
+    spoken.save(tmp_path / "x.flac")
+    assert abs(audio.duration(tmp_path / "x.flac") - spoken.duration) < 1e-3
+
+
+def test_prompt_text_changes_what_the_models_read(tts: TTS, speech: Path) -> None:
+    with_text, without = tts.prompt(speech, "Some words."), tts.prompt(speech)
+    assert with_text.symbols
+    assert without.symbols is None
+    assert len(without.codes) == 150
+
+
+def test_the_same_seed_gives_the_same_file_in_a_fresh_process(run_directory: Path, speech: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        command("valle-synth", "--model", run_directory, "--prompt", speech, "--text", TEXT, "--seed", seed, "-o", tmp_path / f"{name}.wav")
+    a, b, c = ((tmp_path / f"{name}.wav").read_bytes() for name in "abc")
+    assert a == b
+    assert a != c
+
+
+def test_text_files_and_candidates(run_directory: Path, speech: Path, tmp_path: Path) -> None:
+    lines = tmp_path / "lines.txt"
+    lines.write_text(f"{TEXT}\nThe dog ran.\n")
+    command("valle-synth", "--model", run_directory, "--prompt", speech, "--prompt-text", "Hello there.", "--text-file", lines,
+            "--output-dir", tmp_path / "out", "--num-candidates", "2")  # fmt: skip
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["0001-1.wav", "0001-2.wav", "0002-1.wav", "0002-2.wav"]
+
+
+def test_a_text_says_the_same_alone_and_in_a_batch(tts: TTS, speech: Path) -> None:
+    voice = tts.prompt(speech)
+    both = tts.synthesize_batch([TEXT, "The dog ran under the old bridge."], [voice, voice], [4, 5])
+    alone = tts.synthesize_batch([TEXT], [voice], [4])[0]
+    assert both[0].codes[:, 0].equal(alone.codes[:, 0])
+
+
+def test_help_is_light() -> None:
+    command("valle-synth", "--help")
+    begin = time.perf_counter()
+    shown = command("valle-synth", "--help").stdout
+    assert time.perf_counter() - begin < 1.0
+    assert "--prompt-text" in shown
+
+
+def test_prompts_are_other_utterances_of_the_speaker(corpus: Path) -> None:
+    from valle.data import kaldi
+
+    utterances = kaldi.read(corpus / "test_unseen")
+    for key, prompt in choose_prompts(utterances).items():
+        assert key != prompt.id
+        assert key.rsplit("-", 1)[0] == prompt.speaker
+    alone = choose_prompts(utterances[:1])
+    assert alone[utterances[0].id].id == utterances[0].id
+
+
+def bad_prompt(kind: str, folder: Path) -> Path:
+    path = folder / f"{kind}.wav"
+    if kind == "empty":
+        path.touch()
+    elif kind == "silent":
+        audio.write(path, np.zeros(32_000, np.float32), 16_000)
+    elif kind == "one-sample":
+        audio.write(path, np.ones(1, np.float32), 16_000)
+    elif kind == "not-audio":
+        path.write_bytes(b"\x00\x01 this is no recording" * 100)
+    elif kind == "eight-hours":
+        with soundfile.SoundFile(path, "w", 8000, 1, "PCM_U8") as sound:
+            for _ in range(8):
+                sound.write(np.zeros(3600 * 8000, np.int16))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "silent", "one-sample", "not-audio", "eight-hours"])
+def test_a_bad_prompt_is_one_line_and_nothing_is_written(run_directory: Path, tmp_path: Path, kind: str) -> None:
+    prompt, output = bad_prompt(kind, tmp_path), tmp_path / "out.wav"
+    done = command("valle-synth", "--model", run_directory, "--prompt", prompt, "--text", TEXT, "-o", output, check=False)
+    refused(done, output, prompt.name)
+
+
+def refused(done: subprocess.CompletedProcess[str], output: Path, named: str) -> None:
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert named in done.stderr
+    assert not output.exists()
+    assert not list(output.parent.glob(".*partial*")) if output.parent.is_dir() else True
+
+
+def test_stereo_at_96_khz_is_a_good_prompt(tts: TTS, speech: Path, tmp_path: Path) -> None:
+    samples = audio.read(speech, 96_000).samples
+    soundfile.write(tmp_path / "wide.wav", np.stack((samples, samples), 1), 96_000)
+    assert len(tts.prompt(tmp_path / "wide.wav").codes) == 150
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("", "nothing to say"), ("?!", "nothing to say"), ("word " * 10_000, "too many"), ("hi 🙂", "cannot be spoken"), ("привет", "en-us")],
+)
+def test_a_bad_text_is_one_line_and_nothing_is_written(
+    run_directory: Path, speech: Path, tmp_path: Path, text: str, named: str
+) -> None:
+    output = tmp_path / "out.wav"
+    done = command("valle-synth", "--model", run_directory, "--prompt", speech, "--text", text, "-o", output, check=False)
+    refused(done, output, named)
+
+
+def test_a_truncated_checkpoint_is_one_line(run_directory: Path, speech: Path, tmp_path: Path) -> None:
+    for kind in ("ar", "nar"):
+        (tmp_path / f"{kind}.ckpt").write_bytes((run_directory / kind / "last.ckpt").read_bytes())
+    whole = (tmp_path / "ar.ckpt").read_bytes()
+    (tmp_path / "ar.ckpt").write_bytes(whole[: len(whole) // 2])
+    output = tmp_path / "out.wav"
+    done = command("valle-synth", "--model", tmp_path, "--prompt", speech, "--text", TEXT, "-o", output, check=False)
+    refused(done, output, "ar.ckpt")
+
+
+def test_a_disk_that_takes_no_more_is_one_line(run_directory: Path, speech: Path, tmp_path: Path) -> None:
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); from valle.cli.synth import main; main()"
+    )
+    output = tmp_path / "out.wav"
+    done = command("python", "-c", code, "--model", run_directory, "--prompt", speech, "--text", TEXT, "-o", output, check=False)
+    refused(done, output, "out.wav")

@@ -1,0 +1,102 @@
+"""Training: self-contained checkpoints, exact resuming, the command."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.conftest import BIN, command, train
+from valle.training import ARModule, NARModule
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+@pytest.mark.parametrize(("kind", "module"), [("ar", ARModule), ("nar", NARModule)])
+def test_a_checkpoint_loads_alone_without_pickled_code(run_directory: Path, kind: str, module: type) -> None:
+    loaded = module.load_from_checkpoint(run_directory / kind / "last.ckpt", weights_only=True)
+    assert loaded.hparams["codec"] == "mini"
+    assert len(loaded.hparams["vocabulary"]) > 30
+    assert loaded.vocabulary.symbols[0] == "<pad>"
+
+
+@pytest.mark.parametrize("kind", ["ARModule", "NARModule"])
+def test_a_run_stopped_and_started_again_ends_with_the_same_weights(tokens: Path, tmp_path: Path, kind: str) -> None:
+    train(kind, tokens, tmp_path / "straight", 9, "--save_every=1")
+    kill_at_step_five(kind, tokens, tmp_path / "stopped")
+    reached = torch.load(tmp_path / "stopped" / "last.ckpt", weights_only=True)["global_step"]
+    assert 0 < reached < 9
+    train(kind, tokens, tmp_path / "stopped", 9, "--save_every=1")
+    straight, resumed = weights(tmp_path / "straight" / "last.ckpt"), weights(tmp_path / "stopped" / "last.ckpt")
+    for name, value in straight.items():
+        assert torch.equal(value, resumed[name]), name
+
+
+def kill_at_step_five(kind: str, tokens: Path, root: Path) -> None:
+    """The same training, killed by SIGKILL after its fifth step."""
+    script = (
+        "import os, signal\n"
+        "from lightning.pytorch import Callback\n"
+        "from valle.training import cli\n"
+        "class Stop(Callback):\n"
+        "    def on_train_batch_end(self, trainer, module, *rest):\n"
+        "        if trainer.global_step == 5: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "original = cli.TrainCLI.instantiate_trainer\n"
+        "def instantiate(self, **options):\n"
+        "    trainer = original(self, **options); trainer.callbacks.insert(0, Stop()); return trainer\n"
+        "cli.TrainCLI.instantiate_trainer = instantiate\n"
+        "from valle.cli.train import main\n"
+        "main()\n"
+    )
+    done = train(kind, tokens, root, 9, "--save_every=1", script=script)
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_what_training_shows(run_directory: Path, tokens: Path, tmp_path: Path) -> None:
+    train("ARModule", tokens, tmp_path / "ar", 2, "--trainer.val_check_interval=1", "--trainer.check_val_every_n_epoch=null")
+    events = EventAccumulator(str(tmp_path / "ar"))
+    events.Reload()
+    tags = events.Tags()
+    assert {"train/loss", "train/top1", "train/top10", "valid/loss"} <= set(tags["scalars"])
+    assert any(tag.startswith("lr") for tag in tags["scalars"])
+    assert {"sample/codes", "sample/attention"} <= set(tags["images"])
+    assert "sample/audio" in tags["audio"]
+    stages = EventAccumulator(str(run_directory / "nar"))
+    stages.Reload()
+    assert {f"valid/top10_stage{stage}" for stage in range(1, 8)} <= set(stages.Tags()["scalars"])
+
+
+def test_starting_from_another_runs_weights(run_directory: Path, tokens: Path, tmp_path: Path) -> None:
+    start = run_directory / "ar" / "last.ckpt"
+    train("ARModule", tokens, tmp_path / "ar", 1, f"--init_from={start}", "--model.init_args.learning_rate=1e-12")
+    before, after = weights(start), weights(tmp_path / "ar" / "last.ckpt")
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
+
+
+def test_recipes_are_valid_configurations() -> None:
+    for path in sorted((Path(__file__).parents[1] / "recipes").glob("*/*.yaml")):
+        done = command("valle-train", "fit", "--config", path, "--print_config")
+        assert "class_path: valle.training" in done.stdout
+
+
+def test_grouped_code_modelling_is_one_switch(tokens: Path, tmp_path: Path) -> None:
+    train("ARModule", tokens, tmp_path / "ar", 1, "--model.init_args.group_size=4")
+    assert ARModule.load_from_checkpoint(tmp_path / "ar" / "last.ckpt").model.group_size == 4
+
+
+def test_training_without_tokens_is_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [str(BIN / "valle-train"), "fit", "--model", "valle.training.ARModule", "--data",
+         "valle.data.batches.TokensDataModule", f"--data.init_args.train=[{tmp_path}]",
+         f"--data.init_args.valid=[{tmp_path}]", "--trainer.max_steps=1", f"--trainer.default_root_dir={tmp_path / 'run'}"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "holds no tokens" in done.stderr.strip().splitlines()[-1]
+    assert not (tmp_path / "run").exists()
