@@ -57,7 +57,11 @@ def command(*arguments: str | Path, cwd: Path | None = None, check: bool = True)
     """Run one of our commands in a process of its own."""
     environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
     done = subprocess.run(
-        [str(BIN / str(arguments[0])), *map(str, arguments[1:])], cwd=cwd, env=environment, capture_output=True, text=True
+        [str(BIN / str(arguments[0])), *map(str, arguments[1:])],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     if check:
         assert done.returncode == 0, done.stderr[-3000:]
@@ -108,5 +112,7 @@ def run_directory(tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """A run of tiny AR and NAR models, hardly trained."""
     root = tmp_path_factory.mktemp("run")
     train("ARModule", tokens, root / "ar", 3)
-    train("NARModule", tokens, root / "nar", 3)
+    train(
+        "NARModule", tokens, root / "nar", 3, "--trainer.val_check_interval=1", "--trainer.check_val_every_n_epoch=null"
+    )
     return root

@@ -41,10 +41,15 @@ def test_bad_files_are_named_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty.wav").touch()
     (tmp_path / "text.wav").write_text("not a recording")
     audio.write(tmp_path / "short.wav", noise(0.1), 16_000)
-    for name, reason in (("none.wav", "no such file"), ("empty.wav", "is empty"), ("text.wav", "not a sound file"), ("", "directory")):
+    for name, reason in (
+        ("none.wav", "no such file"),
+        ("empty.wav", "is empty"),
+        ("text.wav", "not a sound file"),
+        ("", "directory"),
+    ):
         with pytest.raises(UserError, match=reason):
             audio.read(tmp_path / name)
-    with pytest.raises(UserError, match="at most 0.05 s"):
+    with pytest.raises(UserError, match=r"at most 0\.05 s"):
         audio.read(tmp_path / "short.wav", max_duration=0.05)
     with pytest.raises(UserError, match="can only write"):
         audio.write(tmp_path / "x.mp3", noise(0.1), 16_000)

@@ -135,7 +135,10 @@ def test_tokenizing_killed_in_the_middle_goes_on_and_loses_nothing(corpus: Path,
 
 def test_ranks_share_the_shards(corpus: Path, tmp_path: Path) -> None:
     for rank in range(2):
-        code = "import os, sys; os.environ.update(RANK=sys.argv.pop(1), WORLD_SIZE='2'); import valle.cli.tokenize as t; t.main()"
+        code = (
+            "import os, sys; os.environ.update(RANK=sys.argv.pop(1), WORLD_SIZE='2')\n"
+            "from valle.cli.tokenize import main; main()"
+        )
         arguments = [str(rank), str(corpus / "train"), str(tmp_path / "out"), "--codec", "mini", "--shard-size", "4"]
         subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
         assert len(list((tmp_path / "out").glob("shard.*.json"))) == (2 if rank == 0 else 3)
@@ -143,7 +146,9 @@ def test_ranks_share_the_shards(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_other_settings_do_not_go_into_the_same_folder(corpus: Path, tokens: Path) -> None:
-    done = command("valle-tokenize", corpus / "train", tokens / "train", "--codec", "mini", "--shard-size", "7", check=False)
+    done = command(
+        "valle-tokenize", corpus / "train", tokens / "train", "--codec", "mini", "--shard-size", "7", check=False
+    )
     assert done.returncode == 2
     assert "shard_size" in done.stderr
 

@@ -21,7 +21,9 @@ def test_a_row_says_the_same_in_a_batch_as_alone(size: int, sampling: Sampling) 
     model = sharpen(AR(12, TINY, codebook_size=50, group_size=size)).eval()
     together = generate(model, TEXTS, PROMPTS, [80, 40, 120], [5, 6, 7], sampling)
     for row in range(3):
-        (alone,) = generate(model, TEXTS[row : row + 1], PROMPTS[row : row + 1], [[80, 40, 120][row]], [5 + row], sampling)
+        (alone,) = generate(
+            model, TEXTS[row : row + 1], PROMPTS[row : row + 1], [[80, 40, 120][row]], [5 + row], sampling
+        )
         assert torch.equal(together[row].codes, alone.codes)
         assert together[row].truncated == alone.truncated
 

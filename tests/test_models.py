@@ -40,7 +40,10 @@ def test_padding_changes_nothing(ar: AR, nar: NAR) -> None:
     phonemes, codes = ids(1, 5), ids(1, 9, high=50)
     alone = ar(phonemes, torch.tensor([5]), codes, torch.tensor([9]))
     padded = ar(
-        torch.cat((phonemes, ids(1, 4)), 1), torch.tensor([5]), torch.cat((codes, ids(1, 3, high=50)), 1), torch.tensor([9])
+        torch.cat((phonemes, ids(1, 4)), 1),
+        torch.tensor([5]),
+        torch.cat((codes, ids(1, 3, high=50)), 1),
+        torch.tensor([9]),
     )
     torch.testing.assert_close(padded[:, :10], alone, atol=1e-4, rtol=1e-4)
 
@@ -57,7 +60,12 @@ def test_a_batch_of_unlike_rows_equals_each_row_alone(ar: AR) -> None:
     text, frames = torch.tensor([8, 3]), torch.tensor([10, 4])
     together = ar(phonemes, text, codes, frames)
     for row in range(2):
-        alone = ar(phonemes[row : row + 1, : text[row]], text[row : row + 1], codes[row : row + 1, : frames[row]], frames[row : row + 1])
+        alone = ar(
+            phonemes[row : row + 1, : text[row]],
+            text[row : row + 1],
+            codes[row : row + 1, : frames[row]],
+            frames[row : row + 1],
+        )
         torch.testing.assert_close(together[row, : frames[row] + 1], alone[0], atol=1e-4, rtol=1e-4)
 
 
@@ -84,7 +92,14 @@ def test_a_nar_stage_never_sees_its_own_codebook_or_later_ones(nar: NAR, stage: 
 
 
 def test_a_nar_stage_projects_with_its_codebooks_embedding(nar: NAR) -> None:
-    arguments = ids(1, 5), torch.tensor([5]), ids(1, 4, 8, high=50), torch.tensor([4]), ids(1, 6, 8, high=50), torch.tensor([6])
+    arguments = (
+        ids(1, 5),
+        torch.tensor([5]),
+        ids(1, 4, 8, high=50),
+        torch.tensor([4]),
+        ids(1, 6, 8, high=50),
+        torch.tensor([6]),
+    )
     before = nar(*arguments, 3)
     with torch.no_grad():
         nar.code_embeddings[3].weight[7] = 0  # neither prompt nor lower codebooks use it: see the next line
@@ -98,7 +113,9 @@ def test_groups_of_one_are_no_groups(ar: AR) -> None:
     assert sum(p.numel() for p in ar.group_projection.parameters()) == 0
     codes = ids(1, 9, high=50)
     plain = ar.code_embedding(codes) * ar.config.dim**0.5
-    positions = ar.embed_groups(torch.zeros_like(codes)) - ar.code_embedding(torch.zeros_like(codes)) * ar.config.dim**0.5
+    positions = (
+        ar.embed_groups(torch.zeros_like(codes)) - ar.code_embedding(torch.zeros_like(codes)) * ar.config.dim**0.5
+    )
     torch.testing.assert_close(ar.embed_groups(codes), plain + positions)
 
 

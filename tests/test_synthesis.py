@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 import valle
-from tests.conftest import command, noise
+from tests.conftest import command
 from valle import audio
 from valle.synthesis import TTS
 from valle.synthesis.testset import choose_prompts
@@ -40,9 +40,23 @@ def test_prompt_text_changes_what_the_models_read(tts: TTS, speech: Path) -> Non
     assert len(without.codes) == 150
 
 
-def test_the_same_seed_gives_the_same_file_in_a_fresh_process(run_directory: Path, speech: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_file_in_a_fresh_process(
+    run_directory: Path, speech: Path, tmp_path: Path
+) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        command("valle-synth", "--model", run_directory, "--prompt", speech, "--text", TEXT, "--seed", seed, "-o", tmp_path / f"{name}.wav")
+        command(
+            "valle-synth",
+            "--model",
+            run_directory,
+            "--prompt",
+            speech,
+            "--text",
+            TEXT,
+            "--seed",
+            seed,
+            "-o",
+            tmp_path / f"{name}.wav",
+        )
     a, b, c = ((tmp_path / f"{name}.wav").read_bytes() for name in "abc")
     assert a == b
     assert a != c
@@ -51,9 +65,15 @@ def test_the_same_seed_gives_the_same_file_in_a_fresh_process(run_directory: Pat
 def test_text_files_and_candidates(run_directory: Path, speech: Path, tmp_path: Path) -> None:
     lines = tmp_path / "lines.txt"
     lines.write_text(f"{TEXT}\nThe dog ran.\n")
-    command("valle-synth", "--model", run_directory, "--prompt", speech, "--prompt-text", "Hello there.", "--text-file", lines,
+    command("valle-synth", "--model", run_directory, "--prompt", speech,
+            "--prompt-text", "Hello there.", "--text-file", lines,
             "--output-dir", tmp_path / "out", "--num-candidates", "2")  # fmt: skip
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["0001-1.wav", "0001-2.wav", "0002-1.wav", "0002-2.wav"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "0001-1.wav",
+        "0001-2.wav",
+        "0002-1.wav",
+        "0002-2.wav",
+    ]
 
 
 def test_a_text_says_the_same_alone_and_in_a_batch(tts: TTS, speech: Path) -> None:
@@ -102,7 +122,9 @@ def bad_prompt(kind: str, folder: Path) -> Path:
 @pytest.mark.parametrize("kind", ["missing", "empty", "silent", "one-sample", "not-audio", "eight-hours"])
 def test_a_bad_prompt_is_one_line_and_nothing_is_written(run_directory: Path, tmp_path: Path, kind: str) -> None:
     prompt, output = bad_prompt(kind, tmp_path), tmp_path / "out.wav"
-    done = command("valle-synth", "--model", run_directory, "--prompt", prompt, "--text", TEXT, "-o", output, check=False)
+    done = command(
+        "valle-synth", "--model", run_directory, "--prompt", prompt, "--text", TEXT, "-o", output, check=False
+    )
     refused(done, output, prompt.name)
 
 
@@ -122,13 +144,21 @@ def test_stereo_at_96_khz_is_a_good_prompt(tts: TTS, speech: Path, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("text", "named"),
-    [("", "nothing to say"), ("?!", "nothing to say"), ("word " * 10_000, "too many"), ("hi 🙂", "cannot be spoken"), ("привет", "en-us")],
+    [
+        ("", "nothing to say"),
+        ("?!", "nothing to say"),
+        ("word " * 10_000, "too many"),
+        ("hi 🙂", "cannot be spoken"),
+        ("привет", "en-us"),
+    ],
 )
 def test_a_bad_text_is_one_line_and_nothing_is_written(
     run_directory: Path, speech: Path, tmp_path: Path, text: str, named: str
 ) -> None:
     output = tmp_path / "out.wav"
-    done = command("valle-synth", "--model", run_directory, "--prompt", speech, "--text", text, "-o", output, check=False)
+    done = command(
+        "valle-synth", "--model", run_directory, "--prompt", speech, "--text", text, "-o", output, check=False
+    )
     refused(done, output, named)
 
 
@@ -144,9 +174,17 @@ def test_a_truncated_checkpoint_is_one_line(run_directory: Path, speech: Path, t
 
 def test_a_disk_that_takes_no_more_is_one_line(run_directory: Path, speech: Path, tmp_path: Path) -> None:
     code = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); from valle.cli.synth import main; main()"
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "from valle.cli.synth import main\n"
+        "from valle.synthesis import TTS\n"
+        "speak = TTS.synthesize_batch\n"
+        "def then_no_room(*arguments):\n"
+        "    spoken = speak(*arguments); resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); return spoken\n"
+        "TTS.synthesize_batch = then_no_room\n"
+        "main()\n"
     )
     output = tmp_path / "out.wav"
-    done = command("python", "-c", code, "--model", run_directory, "--prompt", speech, "--text", TEXT, "-o", output, check=False)
+    done = command(
+        "python", "-c", code, "--model", run_directory, "--prompt", speech, "--text", TEXT, "-o", output, check=False
+    )
     refused(done, output, "out.wav")

@@ -59,7 +59,14 @@ def kill_at_step_five(kind: str, tokens: Path, root: Path) -> None:
 
 
 def test_what_training_shows(run_directory: Path, tokens: Path, tmp_path: Path) -> None:
-    train("ARModule", tokens, tmp_path / "ar", 2, "--trainer.val_check_interval=1", "--trainer.check_val_every_n_epoch=null")
+    train(
+        "ARModule",
+        tokens,
+        tmp_path / "ar",
+        2,
+        "--trainer.val_check_interval=1",
+        "--trainer.check_val_every_n_epoch=null",
+    )
     events = EventAccumulator(str(tmp_path / "ar"))
     events.Reload()
     tags = events.Tags()
@@ -94,7 +101,8 @@ def test_training_without_tokens_is_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [str(BIN / "valle-train"), "fit", "--model", "valle.training.ARModule", "--data",
          "valle.data.batches.TokensDataModule", f"--data.init_args.train=[{tmp_path}]",
-         f"--data.init_args.valid=[{tmp_path}]", "--trainer.max_steps=1", f"--trainer.default_root_dir={tmp_path / 'run'}"],
+         f"--data.init_args.valid=[{tmp_path}]", "--trainer.max_steps=1",
+         f"--trainer.default_root_dir={tmp_path / 'run'}"],
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 2

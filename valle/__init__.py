@@ -1,8 +1,8 @@
 """valle: neural codec language model text-to-speech (VALL-E and VALL-E 2).
 
-    tts = valle.load("exp/mini")
-    audio = tts.synthesize("Hello there.", prompt="3s.wav")
-    audio.save("hello.wav")
+tts = valle.load("exp/mini")
+audio = tts.synthesize("Hello there.", prompt="3s.wav")
+audio.save("hello.wav")
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LATE = {
     "codec": ("valle.codec", None),
     "load": ("valle.synthesis", "load"),
 }
-__all__ = ["Audio", "TTS", "UserError", "codec", "load"]
+__all__ = ["TTS", "Audio", "UserError", "codec", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -31,7 +31,9 @@ def _main() -> None:
         args.data, args.output, codec.load(args.codec, args.codec_dir), args.language, args.shard_size
     )
     done = tokenizer.run()
-    print(f"{args.output}: {done} utterances tokenized, {len(tokenizer.utterances) - done} were there or are other ranks'")
+    print(
+        f"{args.output}: {done} utterances tokenized, {len(tokenizer.utterances) - done} were there or are other ranks'"
+    )
 
 
 def main() -> None:

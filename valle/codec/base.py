@@ -76,7 +76,7 @@ class Codec(ABC):
 
     @torch.inference_mode()
     def decode_batch(self, codes: list[Tensor]) -> list[np.ndarray]:
-        """Several code sequences at once; each gives what `decode` gives. The first few codebooks alone sound coarser."""
+        """Several code sequences at once; each gives what `decode` gives. Fewer codebooks sound coarser."""
         for item in codes:
             if item.ndim != 2 or not 1 <= item.shape[1] <= self.num_codebooks or len(item) == 0:
                 raise ValueError(f"codes of shape {tuple(item.shape)}: expected (time, 1 to {self.num_codebooks})")
@@ -97,11 +97,18 @@ class Codec(ABC):
     def _chunks(self, frames: int) -> list[tuple[int, int, int, int]]:
         """(start, end) of each chunk, and (left, right) of what is read to compute it exactly."""
         return [
-            (start, end := min(start + CHUNK_FRAMES, frames), max(0, start - self.context), min(frames, end + self.context))
+            (
+                start,
+                end := min(start + CHUNK_FRAMES, frames),
+                max(0, start - self.context),
+                min(frames, end + self.context),
+            )
             for start in range(0, frames, CHUNK_FRAMES)
         ]
 
 
 def missing_weights(name: str, where: str) -> UserError:
     """The one line for a codec whose weights cannot be had."""
-    return UserError(f"codec {name!r}: no weights in {where}; give --codec-dir with the file in it, or use --codec mini")
+    return UserError(
+        f"codec {name!r}: no weights in {where}; give --codec-dir with the file in it, or use --codec mini"
+    )

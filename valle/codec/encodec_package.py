@@ -7,6 +7,7 @@ small stand-in takes its name; afterwards the name is free again.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from types import ModuleType
 
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 
 class _Spectrogram(nn.Module):
     """Complex spectrogram normalized by the window's energy, the case the discriminator uses."""
+
+    window: Tensor
 
     def __init__(self, n_fft: int, hop_length: int, win_length: int, window_fn=torch.hann_window, **_: object) -> None:
         super().__init__()
@@ -43,7 +46,7 @@ def _import_with_stand_in() -> None:
     before = sys.modules.get("torchaudio")
     sys.modules["torchaudio"] = stand_in
     try:
-        import encodec.msstftd
+        importlib.import_module("encodec.msstftd")
     finally:
         del sys.modules["torchaudio"]
         if before is not None:

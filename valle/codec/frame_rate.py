@@ -66,6 +66,8 @@ class FrameRateCodec(nn.Module):
     latent_dim:  width of the quantizer's vectors
     """
 
+    window: Tensor
+
     def __init__(
         self,
         sample_rate: int = 16_000,

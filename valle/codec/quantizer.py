@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from valle.codec.encodec_package import EuclideanCodebook, ResidualVectorQuantizer
@@ -13,6 +15,10 @@ class RestartingCodebook(EuclideanCodebook):
     The package replaces a dead code's vector but leaves its moving averages as they were, and the very next line
     computes the vector from those averages again. Here the averages are restarted with the vector.
     """
+
+    embed: Tensor
+    embed_avg: Tensor
+    cluster_size: Tensor
 
     def replace_(self, samples: Tensor, mask: Tensor) -> None:
         super().replace_(samples, mask)
@@ -27,7 +33,7 @@ def build_quantizer(
 
     dead_code_threshold: uses a step (moving average) under which a code is replaced by a vector of the batch
     """
-    quantizer = ResidualVectorQuantizer(latent_dim, n_q=num_codebooks, bins=codebook_size)
+    quantizer: Any = ResidualVectorQuantizer(latent_dim, n_q=num_codebooks, bins=codebook_size)
     for layer in quantizer.vq.layers:
         layer._codebook = RestartingCodebook(
             latent_dim,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +35,7 @@ class SEANetCodec(nn.Module):
         super().__init__()
         self.sample_rate, self.hop = sample_rate, math.prod(ratios)
         self.num_codebooks, self.codebook_size = num_codebooks, codebook_size
-        sizes = {"dimension": latent_dim, "n_filters": filters, "ratios": list(ratios), "lstm": 0}
+        sizes: dict[str, Any] = {"dimension": latent_dim, "n_filters": filters, "ratios": list(ratios), "lstm": 0}
         self.encoder = SEANetEncoder(**sizes)
         self.quantizer = build_quantizer(latent_dim, num_codebooks, codebook_size, dead_code_threshold)
         self.decoder = SEANetDecoder(**sizes)
@@ -59,7 +60,10 @@ class SEANetCodec(nn.Module):
         The package pads by reflection at the ends, so rows of different lengths go through one by one.
         """
         if frames is not None and len(set(frames.tolist())) > 1:
-            rows = [self.encode(row[None, : length * self.hop])[0] for row, length in zip(audio, frames.tolist())]
+            rows = [
+                self.encode(row[None, : length * self.hop])[0]
+                for row, length in zip(audio, frames.tolist(), strict=True)
+            ]
             return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         latent = self.encode_latent(audio).transpose(1, 2)
         return rearrange(self.quantizer.vq.encode(latent), "q b t -> b t q")
@@ -67,7 +71,7 @@ class SEANetCodec(nn.Module):
     def decode(self, codes: Tensor, frames: Tensor | None = None) -> Tensor:
         """codes (batch, time, codebook) -> audio (batch, time * hop)."""
         if frames is not None and len(set(frames.tolist())) > 1:
-            rows = [self.decode(row[None, :length])[0] for row, length in zip(codes, frames.tolist())]
+            rows = [self.decode(row[None, :length])[0] for row, length in zip(codes, frames.tolist(), strict=True)]
             return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         latent = self.quantizer.vq.decode(rearrange(codes, "b t q -> q b t"))
         return self.decode_latent(latent.transpose(1, 2))

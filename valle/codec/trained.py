@@ -39,7 +39,9 @@ def load_trained(directory: Path, name: str) -> TrainedCodec:
     """Read an exported codec. Raises UserError when a file is missing or damaged."""
     for file in (CONFIG, WEIGHTS):
         if not (directory / file).is_file():
-            raise UserError(f"codec {name!r}: {directory / file} is missing; a codec folder holds {CONFIG} and {WEIGHTS}")
+            raise UserError(
+                f"codec {name!r}: {directory / file} is missing; a codec folder holds {CONFIG} and {WEIGHTS}"
+            )
     try:
         network = build_network(json.loads((directory / CONFIG).read_text())["network"])
         state = {key: value.float() for key, value in load_file(directory / WEIGHTS).items()}
@@ -49,8 +51,9 @@ def load_trained(directory: Path, name: str) -> TrainedCodec:
             raise ValueError(f"weights {[*lacking, *unexpected][0]!r} do not fit")
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"codec {name!r}: {directory} is damaged ({str(error).splitlines()[0]})") from error
-    for layer in network.quantizer.vq.layers:
-        layer._codebook.inited.fill_(1)
+    for name, buffer in network.quantizer.named_buffers():
+        if name.endswith("inited"):
+            buffer.fill_(1)
     return TrainedCodec(name, network)
 
 

@@ -101,7 +101,9 @@ class TokensDataModule(L.LightningDataModule):
         for key in ("codec", "language"):
             kinds = {getattr(config, key) for config in configs}
             if len(kinds) > 1:
-                raise UserError(f"the folders of tokens differ in {key}: {', '.join(sorted(kinds))}; tokenize them alike")
+                raise UserError(
+                    f"the folders of tokens differ in {key}: {', '.join(sorted(kinds))}; tokenize them alike"
+                )
         self.config = configs[0]
         self.vocabulary = read_vocabulary([*self.train, *self.valid])
         self._batches_done = 0
@@ -109,9 +111,7 @@ class TokensDataModule(L.LightningDataModule):
     def _cuts(self, directories: list[Path], shuffle: bool) -> Any:
         from lhotse import CutSet
 
-        shards = [
-            (directory, index) for directory in directories for index in range(len(read_markers(directory)))
-        ]
+        shards = [(directory, index) for directory in directories for index in range(len(read_markers(directory)))]
         fields = {
             name: [str(directory / f"{name}.{index:06d}.{ending}") for directory, index in shards]
             for name, ending in (("cuts", "jsonl.gz"), ("codes", "tar"))

@@ -67,8 +67,8 @@ class CropsDataModule(L.LightningDataModule):
 
     def __init__(
         self,
-        train: list[Path],
-        valid: list[Path],
+        train: list[str],
+        valid: list[str],
         sample_rate: int = 16_000,
         seconds: float = 1.5,
         batch_size: int = 16,
@@ -76,22 +76,22 @@ class CropsDataModule(L.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.train, self.valid = [Path(path) for path in train], [Path(path) for path in valid]
+        self.sample_rate, self.seconds, self.seed = sample_rate, seconds, seed
+        self.batch_size, self.epoch_size = batch_size, epoch_size
 
     def _crops(self, lists: list[Path], count: int, vary: bool) -> Crops:
-        files = [Path(line) for path in lists for line in Path(path).read_text().splitlines() if line]
-        p = self.hparams
-        return Crops(files, p.sample_rate, p.seconds, count, p.seed, vary)
+        files = [Path(line) for path in lists for line in path.read_text().splitlines() if line]
+        return Crops(files, self.sample_rate, self.seconds, count, self.seed, vary)
 
     def setup(self, stage: str) -> None:
-        p = self.hparams
-        self.train_crops = self._crops(p.train, p.epoch_size, vary=True)
-        self.valid_crops = self._crops(p.valid, 8 * p.batch_size, vary=False)
+        self.train_crops = self._crops(self.train, self.epoch_size, vary=True)
+        self.valid_crops = self._crops(self.valid, 8 * self.batch_size, vary=False)
 
     def train_dataloader(self) -> DataLoader:
         assert self.trainer is not None
         self.train_crops.epoch = self.trainer.current_epoch
-        return DataLoader(self.train_crops, self.hparams.batch_size, num_workers=1)
+        return DataLoader(self.train_crops, self.batch_size, num_workers=1)
 
     def val_dataloader(self) -> DataLoader:
-        return DataLoader(self.valid_crops, self.hparams.batch_size)
+        return DataLoader(self.valid_crops, self.batch_size)

@@ -46,7 +46,7 @@ class _Table:
     """One file of a data directory: key -> (rest of the line, line number), and the faults met while reading."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.rows, self.faults = path, {}, []
+        self.path = path
         self.rows: dict[str, tuple[str, int]] = {}
         self.faults: list[str] = []
         previous = b""
@@ -86,7 +86,9 @@ class _Scan:
         self.tables = {name: _Table(directory / name) for name in names if (directory / name).is_file()}
         for table in self.tables.values():
             self.faults += table.faults
-        self.utterances = [] if self.faults and not {"wav.scp", "text", "utt2spk"} <= self.tables.keys() else self._collect()
+        self.utterances = (
+            [] if self.faults and not {"wav.scp", "text", "utt2spk"} <= self.tables.keys() else self._collect()
+        )
         if "spk2utt" in self.tables:
             self._check_speakers()
 
@@ -167,9 +169,11 @@ class _Scan:
         return seconds
 
     def _check_speakers(self) -> None:
-        speakers = {key: speaker for key, (speaker, _) in self.tables["utt2spk"].rows.items()} if (
-            "utt2spk" in self.tables
-        ) else {}
+        speakers = (
+            {key: speaker for key, (speaker, _) in self.tables["utt2spk"].rows.items()}
+            if ("utt2spk" in self.tables)
+            else {}
+        )
         listed: set[str] = set()
         for speaker, (rest, line) in self.tables["spk2utt"].rows.items():
             for key in rest.split():

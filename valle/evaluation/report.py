@@ -13,7 +13,9 @@ from valle.evaluation.score import SYSTEMS, Pair, Score, summary
 from valle.files import write_text
 
 NAMES = {"recording": "recording", "codec": "codec round trip", "synthesized": "synthesized"}
-STYLE = "body{font:15px sans-serif;margin:2em;max-width:75em}td,th{padding:.3em .8em;text-align:left;vertical-align:top}"
+STYLE = (
+    "body{font:15px sans-serif;margin:2em;max-width:75em}td,th{padding:.3em .8em;text-align:left;vertical-align:top}"
+)
 
 
 def markdown(title: str, scores: list[Score]) -> str:
@@ -43,7 +45,10 @@ def write_report(folder: Path, title: str, items: list[Pair], scores: list[Score
     for key, group in groupby(scores, key=lambda s: s.id):
         by_system = {s.system: s for s in group}
         first = by_system["recording"]
-        cells = [f"<td>{html.escape(first.speaker)}<br>{_player(folder, prompts[key])}</td><td>{html.escape(first.text)}</td>"]
+        cells = [
+            f"<td>{html.escape(first.speaker)}<br>{_player(folder, prompts[key])}</td>",
+            f"<td>{html.escape(first.text)}</td>",
+        ]
         for system in SYSTEMS:
             s = by_system[system]
             heard = f"WER {s.wer:.0%}, similarity {s.similarity:.2f}<br><i>{html.escape(s.heard)}</i>"

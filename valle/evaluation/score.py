@@ -71,7 +71,9 @@ def round_trips(items: list[Pair], codec: Codec, folder: Path) -> dict[str, Path
     return paths
 
 
-def score(items: list[Pair], codec: Codec, folder: Path, recognizer: Recognizer, encoder: SpeakerEncoder) -> list[Score]:
+def score(
+    items: list[Pair], codec: Codec, folder: Path, recognizer: Recognizer, encoder: SpeakerEncoder
+) -> list[Score]:
     """Score every utterance by every system; recordings and round trips are written to `folder` for the report."""
     trips = round_trips(items, codec, folder / "codec")
     voices: dict[str, list[np.ndarray]] = {}
@@ -89,7 +91,9 @@ def score(items: list[Pair], codec: Codec, folder: Path, recognizer: Recognizer,
             "codec": audio.read(trips[u.id]),
             "synthesized": audio.read(item.synthesized),
         }
-        audio.write(folder / "recording" / f"{u.id}.wav", sources["recording"].samples, sources["recording"].sample_rate)
+        audio.write(
+            folder / "recording" / f"{u.id}.wav", sources["recording"].samples, sources["recording"].sample_rate
+        )
         places = {"recording": folder / "recording" / f"{u.id}.wav", "codec": trips[u.id]}
         reference = words(u.text)
         for system in SYSTEMS:

@@ -33,7 +33,7 @@ class AR(nn.Module):
         self.end = codebook_size
         self.phoneme_embedding = nn.Embedding(vocabulary_size + 1, config.dim)  # the last one: end of text
         self.code_embedding = nn.Embedding(codebook_size + 1, config.dim)
-        self.group_projection = nn.Identity()  # section 3.2: concatenate the group's embeddings and project
+        self.group_projection: nn.Module = nn.Identity()  # section 3.2: concatenate the group's embeddings and project
         if group_size > 1:
             self.group_projection = nn.Linear(group_size * config.dim, config.dim, bias=False)
         self.transformer = Transformer(config)
@@ -53,7 +53,7 @@ class AR(nn.Module):
         return embedded + self.phoneme_scale * sinusoidal_positions(positions, self.config.dim), lengths + 1
 
     def embed_groups(self, codes: Tensor, first: Tensor | int = 0) -> Tensor:
-        """(batch, groups * G) codes -> (batch, groups, dim); `first` is the position of the first group, a row's own."""
+        """(batch, groups * G) codes -> (batch, groups, dim); `first`: position of the first group, a row's own."""
         groups = rearrange(self.code_embedding(codes), "b (t g) d -> b t (g d)", g=self.group_size)
         positions = torch.arange(groups.shape[1], device=codes.device) + torch.as_tensor(first).view(-1, 1)
         embedded = self.group_projection(groups) * self.config.dim**0.5

@@ -79,7 +79,7 @@ class NAR(nn.Module):
         frames = torch.arange(codes.shape[1], device=codes.device)
         index = (lengths - code_lengths)[:, None] + frames
         index = index.clamp(max=hidden.shape[1] - 1)[..., None].expand(-1, -1, hidden.shape[2])
-        return F.linear(hidden.gather(1, index), self.code_embeddings[stage].weight)
+        return F.linear(hidden.gather(1, index), self.code_embeddings[stage].get_parameter("weight"))
 
     def loss(
         self,

@@ -49,7 +49,7 @@ def splice(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     position = torch.arange(sum(x.shape[1] for x, _ in parts), device=total.device).expand(len(total), -1)
     index = torch.zeros_like(position)
     start, offset = torch.zeros_like(total), 0  # where a part begins in its row, and in the plain concatenation
-    for (x, length) in parts:
+    for x, length in parts:
         index = torch.where(position >= start[:, None], position - start[:, None] + offset, index)
         start, offset = start + length, offset + x.shape[1]
     whole = torch.cat([x for x, _ in parts], dim=1)
@@ -187,9 +187,10 @@ class Transformer(nn.Module):
     @torch.no_grad()
     def attention_map(self, x: Tensor, layer: int, *, causal: bool) -> Tensor:
         """Attention of one layer averaged over its heads, for pictures: (batch, time, time)."""
-        for index, block in enumerate(self.blocks[:layer]):
+        blocks = [block for block in self.blocks if isinstance(block, Block)]
+        for index, block in enumerate(blocks[:layer]):
             x = block(x, causal=causal, mask=None, stage=None, cache=None, layer=index)
-        query, key, _ = self.blocks[layer].queries_keys(x, None)
+        query, key, _ = blocks[layer].queries_keys(x, None)
         scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
         if causal:
             scores = scores.masked_fill(~torch.ones_like(scores, dtype=torch.bool).tril(), -torch.inf)

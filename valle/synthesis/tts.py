@@ -116,10 +116,13 @@ class TTS:
     ) -> list[Speech]:
         """Say each text in its prompt's voice; `candidates` draws of a text stand next to each other in the result."""
         targets = self.phonemes(texts)
-        symbols = [[*(p.symbols or []), *([" "] if p.symbols else []), *t] for p, t in zip(prompts, targets, strict=True)]
+        symbols = [
+            [*(p.symbols or []), *([" "] if p.symbols else []), *t] for p, t in zip(prompts, targets, strict=True)
+        ]
         ids = [torch.tensor(self.vocabulary.encode(row)) for row in symbols]
         bounds = [
-            round((len(row) * SECONDS_PER_SYMBOL + SECONDS_MORE) * self.codec.frame_rate) // self.ar.group_size
+            round((len(row) * SECONDS_PER_SYMBOL + SECONDS_MORE) * self.codec.frame_rate)
+            // self.ar.group_size
             * self.ar.group_size
             for row in targets
         ]
@@ -153,7 +156,10 @@ class TTS:
         device = self.nar.phoneme_embedding.weight.device
         arguments = []
         for rows in (phonemes, prompts, first):
-            arguments += [pad_sequence(rows, batch_first=True).to(device), torch.tensor([len(r) for r in rows]).to(device)]
+            arguments += [
+                pad_sequence(rows, batch_first=True).to(device),
+                torch.tensor([len(r) for r in rows]).to(device),
+            ]
         codes = self.nar.generate(*arguments).cpu()
         return [item[: len(row)] for item, row in zip(codes, first, strict=True)]
 

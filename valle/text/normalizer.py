@@ -37,14 +37,18 @@ def normalize(text: str, language: str = "en-us") -> str:
         try:
             words = _rules("en").normalize(words)
         except (AssertionError, IndexError, KeyError, ValueError) as error:  # its grammar's own gaps, such as "0¢"
-            raise UserError(f"text {_excerpt(text)}: its numbers or signs cannot be read; write them in words") from error
+            raise UserError(
+                f"text {_excerpt(text)}: its numbers or signs cannot be read; write them in words"
+            ) from error
     words = re.sub(r"\s*([,;:])[\s,;:]*", r"\1 ", words)
     words = re.sub(r"([.?!])[\s,;:]*(?=[.?!])", r"\1", words)
     words = re.sub(r"\s+", " ", words).strip(" ,;:-")
     for character in words:
         if unicodedata.category(character) in _UNSPEAKABLE:
             name = unicodedata.name(character, f"U+{ord(character):04X}")
-            raise UserError(f"text {_excerpt(text)}: {character!r} ({name.lower()}) cannot be spoken; write it in words")
+            raise UserError(
+                f"text {_excerpt(text)}: {character!r} ({name.lower()}) cannot be spoken; write it in words"
+            )
         foreign = character.isalpha() and not unicodedata.name(character, "").startswith("LATIN")
         if foreign and language.startswith("en"):
             raise UserError(

@@ -22,7 +22,9 @@ def _backend(language: str):
     EspeakWrapper.set_library(espeakng_loader.get_library_path())
     EspeakWrapper.set_data_path(espeakng_loader.get_data_path())
     if not EspeakBackend.is_supported_language(language):
-        raise UserError(f"language {language!r}: espeak-ng does not know it; use a tag such as en-us, en-gb, de or fr-fr")
+        raise UserError(
+            f"language {language!r}: espeak-ng does not know it; use a tag such as en-us, en-gb, de or fr-fr"
+        )
     silent = logging.getLogger("valle.phonemizer")
     silent.setLevel(logging.ERROR)
     return EspeakBackend(

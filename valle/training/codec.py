@@ -7,6 +7,8 @@ from typing import Any
 import lightning as L
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from valle.codec.encodec_package import MultiScaleSTFTDiscriminator
@@ -58,41 +60,43 @@ class CodecModule(L.LightningModule):
 
     def _reconstruct(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """audio (batch, time) -> reconstruction (batch, time) and the commitment loss."""
-        with torch.set_grad_enabled(self.training and self.hparams.train_encoder):
+        with torch.set_grad_enabled(self.training and self.hparams["train_encoder"]):
             latent = self.network.encode_latent(audio)
-        if self.training and self.global_step < self.hparams.quantize_start:
+        if self.training and self.global_step < self.hparams["quantize_start"]:
             return self.network.decode_latent(latent), latent.new_zeros(())
-        quantizer = self.network.quantizer.train(self.training and self.hparams.train_encoder)
+        quantizer = self.network.quantizer.train(self.training and self.hparams["train_encoder"])
         with torch.autocast(audio.device.type, enabled=False):
             quantized, _, commitment = quantizer.vq(latent.transpose(1, 2))
         return self.network.decode_latent(quantized.transpose(1, 2)), commitment.mean()
 
     def training_step(self, batch: Tensor, batch_index: int) -> None:
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
+        assert isinstance(optimizer, LightningOptimizer)
+        assert isinstance(schedule, torch.optim.lr_scheduler.LRScheduler)
         output, commitment = self._reconstruct(batch)
         with torch.autocast(batch.device.type, enabled=False):
             waveform = output.detach().requires_grad_()
             losses = {"time": F.l1_loss(waveform, batch), **self.spectral_loss(waveform, batch)}
             critic = None
-            if self.discriminator is not None and self.global_step >= self.hparams.discriminator_start:
+            if self.discriminator is not None and self.global_step >= self.hparams["discriminator_start"]:
                 critic, adversarial = self._adversarial(waveform, batch)
                 losses |= adversarial
             gradient = self.balancer.gradient(losses, waveform)
         optimizer.zero_grad()
         if commitment.requires_grad:
-            self.manual_backward(self.hparams.commitment * commitment, retain_graph=True)
+            self.manual_backward(self.hparams["commitment"] * commitment, retain_graph=True)
         output.backward(gradient)
         if critic is not None:
             self.manual_backward(critic)
             losses["discriminator"] = critic
-        self.clip_gradients(optimizer, gradient_clip_val=1.0, gradient_clip_algorithm="norm")
+        self.clip_gradients(optimizer.optimizer, gradient_clip_val=1.0, gradient_clip_algorithm="norm")
         optimizer.step()
         schedule.step()
         losses["commitment"] = commitment
         self.log_dict({f"train/{name}": float(loss.detach()) for name, loss in losses.items()}, prog_bar=True)
 
     def _adversarial(self, output: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The discriminators' loss, and the generator's two losses; only gradients of the former reach their weights."""
+        """The discriminators' loss and the generator's two; only the former's gradients reach their weights."""
         assert self.discriminator is not None
         real, real_features = self.discriminator(target[:, None])
         fake, _ = self.discriminator(output.detach()[:, None])
@@ -105,13 +109,13 @@ class CodecModule(L.LightningModule):
         losses = self.spectral_loss(output, batch)
         self.log_dict({f"valid/{name}": loss for name, loss in losses.items()}, batch_size=len(batch))
 
-    def configure_optimizers(self) -> dict[str, Any]:
-        frozen = [] if self.hparams.train_encoder else [self.network.encoder, self.network.quantizer]
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        frozen = [] if self.hparams["train_encoder"] else [self.network.encoder, self.network.quantizer]
         for part in frozen:
             part.requires_grad_(False)
         parameters = [p for p in self.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, self.hparams.learning_rate, betas=(0.8, 0.99), weight_decay=0.01)
-        total, warmup, decay = self.trainer.max_steps, self.hparams.warmup_steps, self.hparams.decay_steps
+        optimizer = torch.optim.AdamW(parameters, self.hparams["learning_rate"], betas=(0.8, 0.99), weight_decay=0.01)
+        total, warmup, decay = self.trainer.max_steps, self.hparams["warmup_steps"], self.hparams["decay_steps"]
 
         def factor(step: int) -> float:
             return max(0.0, min(1.0, (step + 1) / warmup, (total - step) / decay))

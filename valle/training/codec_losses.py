@@ -1,4 +1,4 @@
-"""What the codec is trained on: spectral and adversarial losses, and EnCodec's balancer (arXiv 2210.13438, section 3.4)."""
+"""What the codec is trained on: spectral and adversarial losses, EnCodec's balancer (arXiv 2210.13438, section 3.4)."""
 
 from __future__ import annotations
 

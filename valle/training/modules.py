@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import lightning as L
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from valle.data.batches import Batch
@@ -46,7 +45,7 @@ class _Module(L.LightningModule):
         if split == "train":
             self.log("loss", values["loss"].detach(), prog_bar=True, logger=False, batch_size=len(batch.ids))
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         h = self.hparams
         decayed = [p for p in self.parameters() if p.ndim >= 2]
         others = [p for p in self.parameters() if p.ndim < 2]
@@ -204,7 +203,8 @@ class NARModule(_Module):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        losses, values = [], {}
+        losses: list[Tensor] = []
+        values: dict[str, Tensor] = {}
         for stage in range(1, self.hparams["num_codebooks"]):
             loss, logits, targets = self._step(batch, stage, prefix=True)
             losses.append(loss)

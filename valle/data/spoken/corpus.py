@@ -72,7 +72,9 @@ def _plan(voices: int | None, utterances: int, seed: int) -> dict[Speaker, list[
     }
 
 
-def build(directory: Path, voices: int | None = None, utterances: int = 100, seed: int = 0, jobs: int = 2) -> dict[str, int]:
+def build(
+    directory: Path, voices: int | None = None, utterances: int = 100, seed: int = 0, jobs: int = 2
+) -> dict[str, int]:
     """Write the corpus: `directory/wav/` and the data directories train, valid, test_seen (held-out sentences by
     voices of the training set) and test_unseen (held-out voices). The same arguments give the same bytes.
 

@@ -102,9 +102,8 @@ class Grammar:
         )
 
     def _command(self) -> str:
-        return (
-            f"{self._maybe(0.5, 'please ')}{self._word('transitive')} {self._noun_phrase()} {self._preposition_phrase()}."
-        )
+        please, verb = self._maybe(0.5, "please "), self._word("transitive")
+        return f"{please}{verb} {self._noun_phrase()} {self._preposition_phrase()}."
 
     def _report(self) -> str:
         return f"{self._subject()} {self._word('reporting')} that {self._subject()} {self._predicate()}."

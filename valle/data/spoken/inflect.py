@@ -4,13 +4,60 @@ from __future__ import annotations
 
 _IRREGULAR_PAST = dict(
     pair.split(":")
-    for pair in """
-    bring:brought buy:bought build:built catch:caught choose:chose draw:drew drive:drove find:found forget:forgot
-    give:gave hide:hid hold:held keep:kept leave:left lose:lost make:made meet:met read:read ride:rode see:saw sell:sold
-    send:sent sing:sang sit:sat sleep:slept speak:spoke stand:stood steal:stole sweep:swept swim:swam take:took
-    teach:taught throw:threw wake:woke wear:wore win:won write:wrote run:ran fly:flew grow:grew fall:fell rise:rose
-    break:broke hear:heard feed:fed fight:fought wait:waited weep:wept cut:cut put:put shut:shut spread:spread
-    """.split()
+    for pair in [
+        "bring:brought",
+        "buy:bought",
+        "build:built",
+        "catch:caught",
+        "choose:chose",
+        "draw:drew",
+        "drive:drove",
+        "find:found",
+        "forget:forgot",
+        "give:gave",
+        "hide:hid",
+        "hold:held",
+        "keep:kept",
+        "leave:left",
+        "lose:lost",
+        "make:made",
+        "meet:met",
+        "read:read",
+        "ride:rode",
+        "see:saw",
+        "sell:sold",
+        "send:sent",
+        "sing:sang",
+        "sit:sat",
+        "sleep:slept",
+        "speak:spoke",
+        "stand:stood",
+        "steal:stole",
+        "sweep:swept",
+        "swim:swam",
+        "take:took",
+        "teach:taught",
+        "throw:threw",
+        "wake:woke",
+        "wear:wore",
+        "win:won",
+        "write:wrote",
+        "run:ran",
+        "fly:flew",
+        "grow:grew",
+        "fall:fell",
+        "rise:rose",
+        "break:broke",
+        "hear:heard",
+        "feed:fed",
+        "fight:fought",
+        "wait:waited",
+        "weep:wept",
+        "cut:cut",
+        "put:put",
+        "shut:shut",
+        "spread:spread",
+    ]
 )
 _IRREGULAR_PLURAL = {"knife": "knives", "leaf": "leaves", "wolf": "wolves", "shelf": "shelves", "loaf": "loaves"}
 _VOWELS = "aeiou"
