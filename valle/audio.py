@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,8 +104,10 @@ def write(path: str | Path, samples: np.ndarray, sample_rate: int) -> None:
     kind = path.suffix.lower().lstrip(".")
     if kind not in ("wav", "flac"):
         raise UserError(f"{path}: can only write .wav and .flac")
+    encoded = io.BytesIO()  # libsndfile does not tell a full disk from a fault of its own
+    soundfile.write(encoded, np.clip(samples, -1.0, 1.0), sample_rate, format=kind.upper(), subtype="PCM_16")
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        soundfile.write(stream, np.clip(samples, -1.0, 1.0), sample_rate, format=kind.upper(), subtype="PCM_16")
+        stream.write(encoded.getbuffer())
         stream.flush()
         os.fsync(stream.fileno())
 

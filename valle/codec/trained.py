@@ -51,8 +51,8 @@ def load_trained(directory: Path, name: str) -> TrainedCodec:
             raise ValueError(f"weights {[*lacking, *unexpected][0]!r} do not fit")
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"codec {name!r}: {directory} is damaged ({str(error).splitlines()[0]})") from error
-    for name, buffer in network.quantizer.named_buffers():
-        if name.endswith("inited"):
+    for key, buffer in network.quantizer.named_buffers():
+        if key.endswith("inited"):
             buffer.fill_(1)
     return TrainedCodec(name, network)
 

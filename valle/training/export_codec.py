@@ -1,0 +1,24 @@
+"""`python -m valle.training.export_codec CHECKPOINT DIR`: a trained codec as a folder that `valle.codec.load` takes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from valle.codec.trained import export
+from valle.synthesis.checkpoint import read_checkpoint
+from valle.training.codec import CodecModule
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("directory", type=Path)
+    args = parser.parse_args()
+    steps = read_checkpoint(args.checkpoint)["global_step"]
+    module = CodecModule.load_from_checkpoint(args.checkpoint, map_location="cpu", weights_only=True)
+    export(module.network, dict(module.hparams["network"]), args.directory, {"steps": steps})
+
+
+if __name__ == "__main__":
+    main()
