@@ -68,9 +68,8 @@ def main() -> None:
     if spoken != args.batch * frames:
         raise RuntimeError(f"the AR model stopped after {spoken} of {args.batch * frames} frames")
     weights = sum(p.numel() for p in ar.transformer.parameters()) * 4
-    print(
-        f"{torch.get_num_threads()} threads, batch {args.batch}, {frames / FRAME_RATE:.1f} s a row, G = {args.group_size}"
-    )
+    row = f"{frames / FRAME_RATE:.1f} s a row, G = {args.group_size}"
+    print(f"{torch.get_num_threads()} threads, batch {args.batch}, {row}")
     for name, seconds in spent.items():
         print(f"{name:6} {speech / seconds:8.2f} seconds of speech a second  ({seconds:.2f} s)")
     steps = frames // args.group_size
