@@ -28,7 +28,7 @@ from valle.files import write_text
 from valle.text import PADDING, Vocabulary, normalize, phonemize
 
 BATCH = 16  # utterances encoded at a time
-MAX_DURATION = 40.0  # seconds; longer utterances are cut into sentences before training, not here
+MAX_DURATION = 40.0  # seconds; a longer utterance is refused: give its segments
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from valle import audio
 from valle.codec import Codec
 from valle.data.kaldi import Utterance
 from valle.errors import UserError
-from valle.evaluation.recognizer import Recognizer, words
+from valle.evaluation.recognizer import Recognizer, missing, words
 from valle.evaluation.similarity import SpeakerEncoder, similarity
 
 SYSTEMS = ("recording", "codec", "synthesized")
@@ -122,8 +122,6 @@ def word_error_rate(references: list[str], heard: list[str]) -> float:
     try:
         import jiwer
     except ImportError as error:
-        from valle.evaluation.recognizer import missing
-
         raise missing("jiwer") from error
     return float(jiwer.wer(references, heard))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -60,7 +60,6 @@ class TTS:
     codec: Codec
     vocabulary: Vocabulary
     language: str
-    name: str = field(default="")
 
     def prompt(self, recording: str | Path, text: str | None = None) -> Prompt:
         """Read a voice prompt. Raises UserError when it is too short, too long, silent, or not a recording."""
@@ -181,5 +180,4 @@ def load(name: str | Path, codec_dir: str | Path | None = None, device: str = "c
         codec.load(h["codec"], codec_dir),
         Vocabulary(list(h["vocabulary"])),
         h["language"],
-        str(name),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from valle.data.batches import TokensDataModule
 from valle.synthesis.checkpoint import read_checkpoint
 from valle.training.samples import SampleCallback
 
@@ -23,6 +26,11 @@ FROM_DATA = {
     "num_codebooks": lambda data: data.config.num_codebooks,
     "frame_rate": lambda data: data.config.frame_rate,
 }
+
+
+def from_tokens(read: Callable[[TokensDataModule], Any], data: L.LightningDataModule) -> Any:
+    """What `read` finds in tokenized data; None for other data, whose model (a codec) takes none of it."""
+    return read(data) if isinstance(data, TokensDataModule) else None
 
 
 def has_bfloat16() -> bool:
@@ -59,7 +67,9 @@ class TrainCLI(LightningCLI):
         parser.add_argument("--save_every", type=int, default=500, help="steps between two writes of last.ckpt")
         parser.add_argument("--init_from", type=str, help="checkpoint whose weights training starts from")
         for name, read in FROM_DATA.items():
-            parser.link_arguments("data", f"model.init_args.{name}", compute_fn=read, apply_on="instantiate")
+            parser.link_arguments(
+                "data", f"model.init_args.{name}", compute_fn=partial(from_tokens, read), apply_on="instantiate"
+            )
 
     def before_instantiate_classes(self) -> None:
         config = self._run_config
@@ -81,7 +91,7 @@ class TrainCLI(LightningCLI):
             ModelCheckpoint(root, "last", every_n_train_steps=config.save_every, enable_version_counter=False),
             LearningRateMonitor("step"),
         ]
-        if hasattr(self.datamodule, "vocabulary"):
+        if isinstance(self.datamodule, TokensDataModule):
             callbacks.append(SampleCallback())
         logger = TensorBoardLogger(root, name=None, version="")
         return super().instantiate_trainer(

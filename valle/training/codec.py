@@ -107,6 +107,7 @@ class CodecModule(L.LightningModule):
     def validation_step(self, batch: Tensor, batch_index: int) -> None:
         output, _ = self._reconstruct(batch)
         losses = self.spectral_loss(output, batch)
+        losses["loss"] = losses["mel"] + losses["complex"]
         self.log_dict({f"valid/{name}": loss for name, loss in losses.items()}, batch_size=len(batch))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -20,6 +20,7 @@ class SampleCallback(L.Callback):
 
     def __init__(self) -> None:
         self.codec: Codec | None = None
+        self.reference_shown = False
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero or trainer.logger is None:
@@ -44,8 +45,8 @@ class SampleCallback(L.Callback):
         board.add_image("sample/codes", picture, step, dataformats="HW")
         samples = self.codec.decode(spoken.cpu())
         board.add_audio("sample/audio", samples[None], step, sample_rate=self.codec.sample_rate)
-        if step == 0 or not hasattr(self, "_reference"):
-            self._reference = True
+        if not self.reference_shown:
+            self.reference_shown = True
             reference = self.codec.decode(codes[0].cpu())
             board.add_audio("sample/reference", reference[None], step, sample_rate=self.codec.sample_rate)
 
