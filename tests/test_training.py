@@ -11,7 +11,11 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.conftest import BIN, command, train
+from valle import codec
+from valle.models.ar import AR
+from valle.models.transformer import TransformerConfig
 from valle.training import ARModule, NARModule
+from valle.training.guided_attention import GuidedAttention
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
@@ -108,3 +112,44 @@ def test_training_without_tokens_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "holds no tokens" in done.stderr.strip().splitlines()[-1]
     assert not (tmp_path / "run").exists()
+
+
+def test_a_codec_is_trained_exported_and_loaded(speech: Path, tmp_path: Path) -> None:
+    (tmp_path / "files.lst").write_text(f"{speech}\n")
+    recipe = Path(__file__).parents[1] / "recipes" / "codec" / "mini.yaml"
+    lists = [f"--data.init_args.{part}=[{tmp_path / 'files.lst'}]" for part in ("train", "valid")]
+    sizes = ["--data.init_args.batch_size=2", "--data.init_args.epoch_size=4", "--trainer.max_steps=2"]
+    root = tmp_path / "run"
+    command("valle-train", "fit", "--config", recipe, *lists, *sizes, "--model.init_args.quantize_start=9",
+            f"--trainer.default_root_dir={root}")  # fmt: skip
+    command("python", "-m", "valle.training.export_codec", root / "last.ckpt", tmp_path / "codec")
+    assert codec.load(tmp_path / "codec").frame_rate == 50
+
+
+def test_the_guide_follows_the_text_from_its_first_phoneme_to_its_last() -> None:
+    phonemes, groups, given = torch.tensor([10, 6]), torch.tensor([20, 30]), 4
+    near, counted = GuidedAttention._diagonal(phonemes, groups, given, time=48)
+    for row, (text, steps) in enumerate(zip(phonemes.tolist(), groups.tolist(), strict=True)):
+        assert counted[row].nonzero()[:, 0].tolist() == list(range(text + given, text + given + steps))
+        assert near[row, :, text:].eq(0).all(), "only phonemes are looked at, never the end of text or codes"
+        places = near[row, counted[row]].argmax(-1)
+        assert places[[0, -1]].tolist() == [0, text - 1]
+        assert (places.diff() >= 0).all()
+
+
+def test_the_guide_scores_what_the_first_head_of_a_block_attends_to() -> None:
+    torch.manual_seed(0)
+    model = AR(9, TransformerConfig(2, 2, 16, 32, 0.0), codebook_size=8)
+    phonemes, codes = torch.randint(1, 9, (1, 5)), torch.randint(0, 8, (1, 12))
+    lengths = torch.tensor([5]), torch.tensor([12])
+    with GuidedAttention(model) as guide:
+        model.loss(phonemes, lengths[0], codes, lengths[1])
+    (x,) = guide.inputs
+    query, key, _ = model.transformer.blocks[1].queries_keys(x, None)  # type: ignore[operator]
+    near, _ = guide._diagonal(*lengths, 0, time=18)
+    terms = []
+    for step in range(12):
+        at = 5 + step
+        attention = (query[0, 0, at] @ key[0, 0, : at + 1].T / 8**0.5).softmax(-1)
+        terms.append(-torch.log(attention @ near[0, at, : at + 1] + 1e-5))
+    assert torch.allclose(guide.loss(*lengths, 0), torch.stack(terms).mean(), atol=1e-5)

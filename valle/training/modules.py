@@ -12,6 +12,7 @@ from valle.models.ar import AR
 from valle.models.nar import NAR
 from valle.models.transformer import TransformerConfig
 from valle.text import Vocabulary
+from valle.training.guided_attention import GuidedAttention
 
 
 def accuracy(logits: Tensor, targets: Tensor, top: int) -> Tensor:
@@ -79,6 +80,8 @@ class ARModule(_Module):
         voice_prompt: share of steps in which a segment stands before the whole utterance as a prompt without text;
             in the others any prefix is a prompt whose text is part of the text, as in the paper.
         prompt_frames: longest such segment; it takes at most half of an utterance.
+        guided_attention: weight of the loss that draws some heads to the text's diagonal, falling to zero with the
+            learning rate; 0 is the paper.
         learning_rate: its peak.
         warmup_steps: steps of linear warm-up; afterwards linear decay to zero at trainer.max_steps.
         weight_decay: of the matrices.
@@ -99,6 +102,7 @@ class ARModule(_Module):
         dropout: float = 0.1,
         voice_prompt: float = 0.3,
         prompt_frames: int = 225,
+        guided_attention: float = 0.0,
         learning_rate: float = 5e-4,
         warmup_steps: int = 32_000,
         weight_decay: float = 0.01,
@@ -119,8 +123,16 @@ class ARModule(_Module):
             prompt = codes.gather(1, starts[:, None] + torch.arange(given, device=codes.device))
             codes = torch.cat((self.model.voice_prefix(prompt), codes), dim=1)
             given += size
-        loss, logits, targets = self.model.loss(batch.phonemes, batch.phoneme_lengths, codes, lengths + given, given)
+        with GuidedAttention(self.model) as guide:
+            loss, logits, targets = self.model.loss(
+                batch.phonemes, batch.phoneme_lengths, codes, lengths + given, given
+            )
         values = {"loss": loss, **{f"top{k}": accuracy(logits.detach(), targets, k) for k in (1, 10)}}
+        guidance = self.hparams["guided_attention"] * max(0.0, 1 - self.global_step / max(1, self.trainer.max_steps))
+        if guidance and split == "train":
+            values["guide"] = guide.loss(batch.phoneme_lengths, lengths // size, given // size)
+            self._log(split, values, batch)
+            return loss + guidance * values["guide"]
         self._log(split, values, batch)
         return loss
 
