@@ -10,8 +10,10 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import valle
 from tests.conftest import BIN, command, train
 from valle import codec
+from valle.errors import UserError
 from valle.models.ar import AR
 from valle.models.transformer import TransformerConfig
 from valle.training import ARModule, NARModule
@@ -88,6 +90,26 @@ def test_starting_from_another_runs_weights(run_directory: Path, tokens: Path, t
     train("ARModule", tokens, tmp_path / "ar", 1, f"--init_from={start}", "--model.init_args.learning_rate=1e-12")
     before, after = weights(start), weights(tmp_path / "ar" / "last.ckpt")
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
+
+
+def test_an_exported_model_speaks_and_training_starts_from_it(
+    run_directory: Path, tokens: Path, speech: Path, tmp_path: Path
+) -> None:
+    command("python", "-m", "valle.training.export_model", run_directory, tmp_path / "model")
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {
+        "ar.json", "ar.safetensors", "nar.json", "nar.safetensors"
+    }  # fmt: skip
+    whole, exported = valle.load(run_directory), valle.load(tmp_path / "model")
+    assert exported.vocabulary == whole.vocabulary
+    for part in ("ar", "nar"):
+        halves = dict(getattr(exported, part).named_parameters())
+        for name, weight in getattr(whole, part).named_parameters():
+            torch.testing.assert_close(halves[name], weight, atol=1e-3, rtol=1e-3)
+    assert exported.synthesize("Good morning.", speech).duration > 0
+    train("NARModule", tokens, tmp_path / "nar", 1, f"--init_from={tmp_path / 'model'}")
+    (tmp_path / "model" / "ar.safetensors").write_bytes(b"cut off")
+    with pytest.raises(UserError, match="not a model of valle-train, or damaged"):
+        valle.load(tmp_path / "model")
 
 
 def test_recipes_are_valid_configurations() -> None:

@@ -1,14 +1,22 @@
-"""Trained models from a run directory, without the training code."""
+"""Trained models from a run directory or an exported folder, without the training code.
+
+An exported model is `ar.safetensors` and `nar.safetensors`, weights in half precision, each with a JSON file of its
+sizes, its vocabulary and where it comes from beside it.
+"""
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from valle.errors import UserError
+from valle.files import atomic_path, write_text
 from valle.models.ar import AR
 from valle.models.nar import NAR
 from valle.models.transformer import TransformerConfig
@@ -17,8 +25,9 @@ BUNDLED = Path(__file__).parent.parent / "assets" / "models"
 
 
 def find_checkpoint(directory: Path, kind: str) -> Path:
-    """`DIR/ar.ckpt`, else `DIR/ar/best.ckpt`, else `DIR/ar/last.ckpt` (`kind` is "ar" or "nar")."""
-    candidates = [directory / f"{kind}.ckpt", directory / kind / "best.ckpt", directory / kind / "last.ckpt"]
+    """Of `ar.safetensors`, `ar.ckpt`, `ar/best.ckpt` and `ar/last.ckpt` the first that is there; `kind`: ar or nar."""
+    names = (f"{kind}.safetensors", f"{kind}.ckpt", f"{kind}/best.ckpt", f"{kind}/last.ckpt")
+    candidates = [directory / name for name in names]
     for path in candidates:
         if path.is_file():
             return path
@@ -37,15 +46,42 @@ def model_directory(name: str | Path) -> Path:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A Lightning checkpoint's contents, no pickled code allowed. Raises UserError when it is damaged or foreign."""
+    """`hyper_parameters` and `state_dict` of a Lightning checkpoint or an exported model; no pickled code is run.
+
+    Raises UserError when the file is damaged or foreign.
+    """
     try:
+        if path.suffix == ".safetensors":
+            sizes = json.loads(path.with_suffix(".json").read_text())["hyper_parameters"]
+            return {"hyper_parameters": sizes, "state_dict": {k: v.float() for k, v in load_file(path).items()}}
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         checkpoint["hyper_parameters"], checkpoint["state_dict"]
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError, OSError) as error:
+    except (
+        RuntimeError,
+        pickle.UnpicklingError,
+        SafetensorError,
+        EOFError,
+        KeyError,
+        ValueError,
+        TypeError,
+        OSError,
+    ) as error:
         raise UserError(
-            f"{path}: not a checkpoint of valle-train, or damaged ({str(error).splitlines()[0][:120]}); copy it again"
+            f"{path}: not a model of valle-train, or damaged ({str(error).splitlines()[0][:120]}); copy it again"
         ) from error
     return checkpoint
+
+
+def export_model(run: Path, directory: Path) -> None:
+    """Write a run's two models to `directory` in half precision. Raises UserError when one is missing or damaged."""
+    for kind in ("ar", "nar"):
+        path = find_checkpoint(run, kind)
+        checkpoint = read_checkpoint(path)
+        provenance = {"steps": checkpoint["global_step"], "torch": torch.__version__}
+        with atomic_path(directory / f"{kind}.safetensors") as temporary:
+            save_file({key: value.half().contiguous() for key, value in checkpoint["state_dict"].items()}, temporary)
+        description = {"hyper_parameters": dict(checkpoint["hyper_parameters"]), "provenance": provenance}
+        write_text(directory / f"{kind}.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
 
 
 def load_model(path: Path) -> tuple[AR | NAR, dict[str, Any]]:

@@ -14,7 +14,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from valle.data.batches import TokensDataModule
-from valle.synthesis.checkpoint import read_checkpoint
+from valle.synthesis.checkpoint import find_checkpoint, model_directory, read_checkpoint
+from valle.training.modules import ARModule
 from valle.training.samples import SampleCallback
 
 # What a model takes from the data it is trained on: argument of the model -> how it is read off the data module.
@@ -40,9 +41,14 @@ def has_bfloat16() -> bool:
     return torch.cpu._is_avx512_bf16_supported()
 
 
-def start_from(module: L.LightningModule, path: str) -> None:
-    """Copy the weights of a checkpoint of the same sizes; phoneme embeddings go by symbol, new symbols start afresh."""
-    checkpoint = read_checkpoint(Path(path))
+def start_from(module: L.LightningModule, source: str) -> None:
+    """Copy the weights of a model of the same sizes: a checkpoint, a run directory or the name of a bundled model.
+
+    Phoneme embeddings go by symbol; new symbols start afresh.
+    """
+    kind = "ar" if isinstance(module, ARModule) else "nar"
+    path = Path(source) if Path(source).is_file() else find_checkpoint(model_directory(source), kind)
+    checkpoint = read_checkpoint(path)
     state, own = checkpoint["state_dict"], module.state_dict()
     key = "model.phoneme_embedding.weight"
     if key in own:
@@ -65,7 +71,11 @@ class TrainCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--save_every", type=int, default=500, help="steps between two writes of last.ckpt")
-        parser.add_argument("--init_from", type=str, help="checkpoint whose weights training starts from")
+        parser.add_argument(
+            "--init_from",
+            type=str,
+            help="checkpoint, run directory or bundled model whose weights training starts from",
+        )
         for name, read in FROM_DATA.items():
             parser.link_arguments(
                 "data", f"model.init_args.{name}", compute_fn=partial(from_tokens, read), apply_on="instantiate"
