@@ -183,3 +183,37 @@ def test_librispeech_becomes_a_data_directory(tmp_path: Path) -> None:
     done = command("valle-prepare", "libritts", LIBRI, tmp_path / "no", check=False)
     assert done.returncode == 2
     assert not (tmp_path / "no").exists()
+
+
+def test_ljspeech_becomes_a_data_directory(tmp_path: Path) -> None:
+    lines = ["LJ001-0001|In 1455, Gutenberg|In fourteen fifty-five, Gutenberg", "LJ001-0002|printed.|printed."]
+    for line in lines:
+        audio.write(tmp_path / "LJSpeech-1.1" / "wavs" / f"{line[:10]}.wav", noise(1.0, 22_050), 22_050)
+    (tmp_path / "LJSpeech-1.1" / "metadata.csv").write_text("\n".join(lines) + "\n")
+    command("valle-prepare", "ljspeech", tmp_path / "LJSpeech-1.1", tmp_path / "data")
+    found = kaldi.read(tmp_path / "data" / "all")
+    assert [u.text for u in found] == ["In fourteen fifty-five, Gutenberg", "printed."]
+    assert len({u.speaker for u in found}) == 1
+    assert kaldi.validate(tmp_path / "data" / "all") == []
+
+
+@pytest.mark.parametrize("version", ["0.80", "0.92"])
+def test_vctk_becomes_a_data_directory(tmp_path: Path, version: str) -> None:
+    corpus = tmp_path / "VCTK"
+    for key in ("p225_001", "p225_002", "p226_001"):
+        speaker = key[:4]
+        name = f"wav48/{speaker}/{key}.wav"
+        if version == "0.92":
+            name = f"wav48_silence_trimmed/{speaker}/{key}_mic2.flac"
+        audio.write(corpus / name, noise(1.0, 48_000), 48_000)
+        (corpus / "txt" / speaker).mkdir(parents=True, exist_ok=True)
+        (corpus / "txt" / speaker / f"{key}.txt").write_text("Please call Stella.\n")
+    rows = ["ID  AGE  GENDER  ACCENTS  REGION", "225  23  F    English    Southern  England"]
+    rows.append("226  22  M    English    Surrey")
+    if version == "0.92":
+        rows = [rows[0], *(f"p{row}" for row in rows[1:])]
+    (corpus / "speaker-info.txt").write_text("\n".join(rows) + "\n")
+    command("valle-prepare", "vctk", corpus, tmp_path / "data")
+    found = kaldi.read(tmp_path / "data" / "all")
+    assert [u.speaker for u in found] == ["p225", "p225", "p226"]
+    assert kaldi.validate(tmp_path / "data" / "all") == []

@@ -8,7 +8,7 @@ from typing import Any
 from valle.data import kaldi
 from valle.errors import UserError
 
-CORPORA = ("libritts", "librispeech", "ljspeech", "vctk")
+LJSPEECH_SPEAKER = "linda_johnson"  # its files name no speaker: there is one
 
 
 def _manifests(corpus: str, directory: Path, parts: list[str] | None) -> dict[str, dict[str, Any]]:
@@ -28,7 +28,8 @@ def _manifests(corpus: str, directory: Path, parts: list[str] | None) -> dict[st
         raise UserError(f"--parts: {corpus} has no parts")
     if corpus == "ljspeech":
         return {"all": recipes.prepare_ljspeech(directory)}
-    return {"all": recipes.prepare_vctk(directory)}
+    trimmed = directory / "wav48_silence_trimmed"  # VCTK 0.92; before it was wav48/
+    return {"all": recipes.prepare_vctk(directory, use_edinburgh_vctk_url=trimmed.is_dir())}
 
 
 def prepare(corpus: str, directory: Path, output: Path, parts: list[str] | None = None) -> dict[str, int]:
@@ -63,7 +64,7 @@ def _utterances(recordings: Any, supervisions: Any) -> list[kaldi.Utterance]:
                 line.id,
                 Path(recording.sources[0].source),
                 " ".join(((line.custom or {}).get("normalized_text") or line.text).split()),
-                str(line.speaker),
+                line.speaker or LJSPEECH_SPEAKER,
                 start=line.start,
                 end=None if whole else line.end,
                 duration=line.duration,
