@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from valle import audio
 from valle.data import kaldi
 from valle.data.batches import TokensDataModule
 from valle.data.kaldi import Utterance
+from valle.data.spoken.corpus import _plan as corpus_plan
 from valle.data.spoken.grammar import sentences
 from valle.data.spoken.voices import speakers
 from valle.data.textfile import read_lines
@@ -101,6 +103,17 @@ def test_held_out_voices_are_other_voices() -> None:
     held_out = {s.voice.variant for s in cast if s.held_out}
     assert held_out
     assert held_out.isdisjoint(s.voice.variant for s in cast if not s.held_out)
+
+
+def test_the_test_sentences_are_in_no_training_set_of_any_size() -> None:
+    tests, train = set(), set()
+    for voices, utterances in ((2, 5), (None, 40)):
+        for lines in corpus_plan(voices, utterances, seed=3).values():
+            tests |= {line.text for line in lines if line.subset != "train"}
+            train |= {part for line in lines if line.subset == "train" for part in re.split(r"(?<=[.?]) ", line.text)}
+    assert len(tests) == 11 * 4 + 55 * 3
+    assert len(train) > 2000
+    assert not tests & train
 
 
 def test_the_spoken_corpus_is_the_same_each_time(tmp_path: Path) -> None:

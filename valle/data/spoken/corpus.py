@@ -47,28 +47,29 @@ def _speak(speaker: Speaker, lines: list[_Line], folder: Path) -> list[tuple[str
 
 
 def _plan(voices: int | None, utterances: int, seed: int) -> dict[Speaker, list[_Line]]:
-    """Who says what. Every sentence is said once in the whole corpus, so all test sentences are new to the model."""
+    """Who says what; every sentence is said once.
+
+    The sentences of the test and validation sets depend on the seed alone and no training set of that seed holds them,
+    whatever its size, so a model trained on a larger corpus is tested fairly on a smaller one.
+    """
     cast = speakers(seed)
     seen = [speaker for speaker in cast if not speaker.held_out]
-    if voices is not None:
-        if not 1 <= voices <= len(seen):
-            raise UserError(f"--voices {voices}: between 1 and {len(seen)} voices can be had")
-        seen = seen[:voices]
-    unseen = [speaker for speaker in cast if speaker.held_out]
+    if voices is not None and not 1 <= voices <= len(seen):
+        raise UserError(f"--voices {voices}: between 1 and {len(seen)} voices can be had")
+    held_out = {s: ("test_unseen",) * 4 if s.held_out else ("valid", "test_seen", "test_seen") for s in cast}
+    tests = sentences(sum(map(len, held_out.values())), f"test {seed}")
     rng = random.Random(f"plan {seed}")
-    parts = {
-        speaker: [(subset, 1) for subset in ("valid", "test_seen", "test_seen")]
-        # one to three sentences an utterance: lengths up to those of a prompt and a target together
-        + [("train", rng.choice((1, 1, 2, 2, 3))) for _ in range(utterances)]
-        for speaker in seen
-    } | {speaker: [("test_unseen", 1)] * 4 for speaker in unseen}
-    texts = iter(sentences(sum(count for plan in parts.values() for _, count in plan), seed))
+    # one to three sentences an utterance: lengths up to those of a prompt and a target together
+    counts = {s: [rng.choice((1, 1, 2, 2, 3)) for _ in range(utterances)] for s in seen[:voices]}
+    drawn = sentences(sum(map(sum, counts.values())) + len(tests), seed)
+    tests_left, texts_left = iter(tests), iter(text for text in drawn if text not in set(tests))
+    plan = {s: [(subset, next(tests_left)) for subset in subsets] for s, subsets in held_out.items()}
+    for s, lengths in counts.items():
+        plan[s] += [("train", " ".join(next(texts_left) for _ in range(length))) for length in lengths]
     return {
-        speaker: [
-            _Line(f"{speaker.name}-{index:05d}", subset, " ".join(next(texts) for _ in range(count)))
-            for index, (subset, count) in enumerate(plan)
-        ]
-        for speaker, plan in parts.items()
+        s: [_Line(f"{s.name}-{index:05d}", subset, text) for index, (subset, text) in enumerate(plan[s])]
+        for s in cast
+        if s.held_out or s in counts
     }
 
 

@@ -123,7 +123,7 @@ class Grammar:
         return f"{opening} {self._subject()} {past(self._word('intransitive'))}, {self._subject()} {self._predicate()}."
 
 
-def sentences(count: int, seed: int) -> list[str]:
+def sentences(count: int, seed: int | str) -> list[str]:
     """`count` distinct sentences, the same for the same seed."""
     grammar = Grammar(random.Random(seed))
     found: dict[str, None] = {}
