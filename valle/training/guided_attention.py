@@ -53,9 +53,8 @@ class GuidedAttention:
         """
         diagonal, counted = self._diagonal(phoneme_lengths, groups, given, self.inputs[0].shape[1])
         phonemes, steps = int(phoneme_lengths.max()), int(groups.max())
-        own = (phoneme_lengths[:, None] + given + torch.arange(steps, device=groups.device)).clamp(
-            max=counted.shape[1] - 1
-        )
+        own = phoneme_lengths[:, None] + given + torch.arange(steps, device=groups.device)
+        own = own.clamp(max=counted.shape[1] - 1)[..., None].expand(-1, -1, counted.shape[1])
         future = torch.ones_like(diagonal[0], dtype=torch.bool).triu(1)
         labels = torch.arange(1, phonemes + 1, device=groups.device).expand(len(groups), -1)
         losses = []
