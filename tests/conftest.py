@@ -47,7 +47,7 @@ def sharpen(model: torch.nn.Module) -> torch.nn.Module:
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """About 3.5 seconds of espeak-ng's voice, 16 kHz."""
     voice = EspeakVoice("en-us", "m3", 50, 50, 160)
-    samples = espeak().speak("The quick brown fox jumps over the lazy dog near the river bank.", voice)
+    samples = espeak().speak("The quick brown fox jumps over the lazy dog near the river bank.", voice).samples
     path = tmp_path_factory.mktemp("speech") / "speech.wav"
     audio.write(path, audio.resample(samples, espeak().sample_rate, 16_000), 16_000)
     return path

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import torch
 from tests.conftest import BIN, command, noise
 from valle import audio
 from valle.data import kaldi
+from valle.data.alignment import symbol_starts
 from valle.data.batches import TokensDataModule
 from valle.data.kaldi import Utterance
 from valle.data.spoken.corpus import _plan as corpus_plan
@@ -73,6 +75,37 @@ def test_fixing_leaves_a_sound_directory(directory: Path) -> None:
     assert left == 6
     assert faults
     assert kaldi.validate(directory) == []
+
+
+def test_known_phones_are_written_and_read_back(directory: Path) -> None:
+    phones = (("w", 0.05), ("ɜː", 0.1), ("", 0.2))
+    utterances = [replace(u, phones=phones) if u.id == "bob-1" else u for u in kaldi.read(directory)]
+    kaldi.write(directory, utterances)
+    assert kaldi.validate(directory) == []
+    assert kaldi.read(directory) == utterances
+    with (directory / "phones.ctm").open("a") as file:
+        file.write("cy-0 1 soon w\n")
+    assert any("phones.ctm:4:" in fault for fault in kaldi.validate(directory))
+    kaldi.fix(directory)
+    assert kaldi.read(directory) == utterances
+
+
+def test_each_symbol_begins_with_its_phone_whatever_the_accent() -> None:
+    symbols = ["h", "ˈ", "ɜː", " ", "b", "ˈ", "æ", "θ", ",", " ", "n", "ˈ", "oʊ", "."]
+    phones = (("h", 0.1), ("ɜ", 0.2), ("ɹ", 0.25), ("b", 0.3), ("a", 0.4), ("θ", 0.5), ("", 0.6), ("", 0.7))
+    phones += (("n", 0.8), ("əʊ", 0.9), ("", 1.1))
+    starts = [0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5, 0.6, 0.8, 0.8, 0.9, 0.9, 1.1]
+    assert symbol_starts(symbols, phones) == starts
+
+
+def test_tokens_of_the_spoken_corpus_say_when_each_phoneme_begins(tokens: Path) -> None:
+    module = TokensDataModule([str(tokens / "train")], [str(tokens / "train")])
+    for batch in module.val_dataloader():
+        assert batch.starts.shape == batch.phonemes.shape
+        for starts, symbols, frames in zip(batch.starts, batch.phoneme_lengths, batch.code_lengths, strict=True):
+            assert (starts[:symbols].diff() >= 0).all()
+            assert starts[symbols - 1] <= frames
+            assert len(starts[:symbols].unique()) > symbols // 2
 
 
 def test_splitting_never_parts_a_speaker(directory: Path) -> None:

@@ -13,11 +13,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import valle
 from tests.conftest import BIN, command, train
 from valle import codec
+from valle.data.batches import NEVER
 from valle.errors import UserError
 from valle.models.ar import AR
 from valle.models.transformer import TransformerConfig
 from valle.training import ARModule, NARModule
-from valle.training.guided_attention import GuidedAttention
+from valle.training.guided_attention import GuidedAttention, spoken_phonemes
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
@@ -148,37 +149,33 @@ def test_a_codec_is_trained_exported_and_loaded(speech: Path, tmp_path: Path) ->
     assert codec.load(tmp_path / "codec").frame_rate == 50
 
 
-def test_the_guide_follows_the_text_from_its_first_phoneme_to_its_last() -> None:
-    phonemes, groups, given = torch.tensor([10, 6]), torch.tensor([20, 30]), 4
-    near, counted = GuidedAttention._diagonal(phonemes, groups, given, time=48)
-    for row, (text, steps) in enumerate(zip(phonemes.tolist(), groups.tolist(), strict=True)):
-        assert counted[row].nonzero()[:, 0].tolist() == list(range(text + given, text + given + steps))
-        assert near[row, :, text:].eq(0).all(), "only phonemes are looked at, never the end of text or codes"
-        places = near[row, counted[row]].argmax(-1)
-        assert places[[0, -1]].tolist() == [0, text - 1]
-        assert (places.diff() >= 0).all()
+@pytest.mark.parametrize("group_size", [1, 2])
+def test_each_group_of_codes_speaks_the_phoneme_that_has_begun_last(group_size: int) -> None:
+    starts = torch.tensor([[0, 2, 2, 6, NEVER], [3, 4, 5, 6, 7], [NEVER] * 5])
+    frames = torch.tensor([8, 4, 8])
+    spoken = spoken_phonemes(starts, frames, group_size).tolist()
+    if group_size == 1:
+        assert spoken == [[0, 0, 2, 2, 2, 2, 3, 3], [-1, -1, -1, 0, -1, -1, -1, -1], [-1] * 8]
+    else:
+        assert spoken == [[0, 2, 2, 3], [-1, 0, -1, -1], [-1] * 4]
 
 
-def test_the_guide_prefers_heads_that_read_from_left_to_right() -> None:
+def test_the_guide_scores_what_the_first_head_of_a_block_attends_to() -> None:
+    torch.manual_seed(0)
     model = AR(9, TransformerConfig(2, 2, 16, 32, 0.0), codebook_size=8)
-    phonemes, groups = torch.tensor([5]), torch.tensor([15])
-    place = torch.cat((torch.arange(5), torch.full((1,), 7), torch.arange(15) // 3))  # text, end of text, codes
-
-    def loss(order: torch.Tensor) -> float:
-        x = 30 * torch.nn.functional.one_hot(order, 16).float()[None]
-        guide = GuidedAttention(model)
-        guide.inputs = [x]
-        return float(guide.loss(phonemes, groups, 0))
-
-    with torch.no_grad():  # queries and keys of the guided head are its input: equal places attend to each other
-        for block in model.transformer.blocks:
-            block.queries_keys = lambda x, stage: (x[:, None], x[:, None], x[:, None])  # type: ignore
-        # the query at index i predicts group i - 5, so it must look one place on
-        shifted = place.clone()
-        shifted[5:20] = torch.arange(15) // 3
-        backwards = shifted.clone()
-        backwards[5:20] = shifted[5:20].flip(0)
-        assert loss(shifted) < 0.5 * loss(backwards)
+    phonemes, codes = torch.randint(1, 9, (1, 5)), torch.randint(0, 8, (1, 4))
+    lengths = torch.tensor([5]), torch.tensor([4])
+    with GuidedAttention(model) as guide:
+        model.loss(phonemes, lengths[0], codes, lengths[1])
+    (x,) = guide.inputs
+    query, key, _ = model.transformer.blocks[1].queries_keys(x, None)  # type: ignore[operator]
+    spoken = [0, 2, 2, -1]
+    terms = []
+    for step, place in enumerate(spoken[:3]):
+        attention = (query[0, 0, 5 + step] @ key[0, 0, : 6 + step].T / 8**0.5).softmax(-1)
+        terms.append(-torch.log(sum(attention[k] * 0.5 ** abs(k - place) for k in range(5) if abs(k - place) < 3)))
+    loss = guide.loss(torch.tensor([spoken]), lengths[0], given=0)
+    torch.testing.assert_close(loss, torch.stack(terms).mean(), atol=1e-3, rtol=1e-3)
 
 
 def test_without_a_guide_the_loss_is_the_papers(tokens: Path, tmp_path: Path) -> None:

@@ -18,18 +18,22 @@ from valle.data.tokens import TokensConfig, read_markers, read_vocabulary
 from valle.errors import UserError
 from valle.text import Vocabulary
 
+NEVER = 2**31  # the start of a phoneme that is not known, or padding
+
 
 @dataclass
 class Batch:
     """Utterances padded on the right.
 
     phonemes: (batch, time) ids; codes: (batch, frames, codebook); lengths: (batch,) each; ids: utterances' names
+    starts:   (batch, time), the frame each phoneme begins at; past every frame where it is not known
     """
 
     phonemes: Tensor
     phoneme_lengths: Tensor
     codes: Tensor
     code_lengths: Tensor
+    starts: Tensor
     ids: list[str]
 
 
@@ -43,11 +47,13 @@ class _Utterances(Dataset[Batch]):
         cuts = list(cuts)
         phonemes = [torch.tensor(self.vocabulary.encode(cut.custom["phonemes"])) for cut in cuts]
         codes = [torch.from_numpy(cut.load_custom("codes")).long() for cut in cuts]
+        starts = [torch.tensor(cut.custom.get("starts", [NEVER])) for cut in cuts]
         return Batch(
             phonemes=pad_sequence(phonemes, batch_first=True),
             phoneme_lengths=torch.tensor([len(item) for item in phonemes]),
             codes=pad_sequence(codes, batch_first=True),
             code_lengths=torch.tensor([len(item) for item in codes]),
+            starts=pad_sequence(starts, batch_first=True, padding_value=NEVER),
             ids=[cut.id for cut in cuts],
         )
 

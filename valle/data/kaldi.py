@@ -6,8 +6,9 @@
     spk2utt    <speaker> <utterance> ...
     segments   <utterance> <recording> <start> <end>    (optional; seconds)
     utt2dur    <utterance> <duration>                   (optional; seconds)
+    phones.ctm <utterance> 1 <start> <duration> <phone> (optional; seconds; `sil` for a pause)
 
-Every file is sorted by its first field in the C locale and names a key once.
+Every file is sorted by its first field in the C locale and, but for phones.ctm, names a key once.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Utterance:
     path:  sound file
     start, end: seconds in it; end None means to its end
     duration: seconds
+    phones: each phone and the second of the utterance at which it begins, "" for a pause; None where not known
     """
 
     id: str
@@ -40,6 +42,7 @@ class Utterance:
     start: float = 0.0
     end: float | None = None
     duration: float | None = None
+    phones: tuple[tuple[str, float], ...] | None = None
 
 
 class _Table:
@@ -91,6 +94,19 @@ class _Scan:
         )
         if "spk2utt" in self.tables:
             self._check_speakers()
+        if (directory / "phones.ctm").is_file():
+            phones = self._phones()
+            self.utterances = [replace(u, phones=phones.get(u.id)) for u in self.utterances]
+
+    def _phones(self) -> dict[str, tuple[tuple[str, float], ...]]:
+        found: dict[str, list[tuple[str, float]]] = defaultdict(list)
+        for number, line in enumerate((self.directory / "phones.ctm").read_text(encoding="utf-8").splitlines(), 1):
+            try:
+                key, _, start, _, phone = line.split()
+                found[key].append(("" if phone == "sil" else phone, float(start)))
+            except ValueError:
+                self._fault("phones.ctm", number, "is not `<utterance> 1 <start> <duration> <phone>`")
+        return {key: tuple(phones) for key, phones in found.items()}
 
     def _fault(self, name: str, line: int, what: str) -> None:
         self.faults.append(f"{self.directory / name}:{line}: {what}")
@@ -224,8 +240,20 @@ def write(directory: str | Path, utterances: list[Utterance]) -> None:
         tables["wav.scp"] = [f"{u.id} {u.path.resolve()}" for u in utterances]
     if all(u.duration is not None for u in utterances):
         tables["utt2dur"] = [f"{u.id} {u.duration:.3f}" for u in utterances]
+    if any(u.phones for u in utterances):
+        tables["phones.ctm"] = [line for u in utterances for line in _ctm(u)]
     for name, lines in tables.items():
         write_text(directory / name, "".join(f"{line}\n" for line in lines))
+
+
+def _ctm(u: Utterance) -> list[str]:
+    phones = u.phones or ()
+    starts = [start for _, start in phones]
+    ends = [*starts[1:], u.duration or starts[-1]] if phones else []
+    return [
+        f"{u.id} 1 {start:.3f} {max(0.0, end - start):.3f} {phone or 'sil'}"
+        for (phone, start), end in zip(phones, ends, strict=True)
+    ]
 
 
 def fix(directory: str | Path) -> tuple[int, list[str]]:
@@ -234,6 +262,7 @@ def fix(directory: str | Path) -> tuple[int, list[str]]:
     if not scan.utterances:
         raise UserError(f"{directory}: nothing would be left; first fault: {(scan.faults or ['it is empty'])[0]}")
     if scan.faults:
+        (Path(directory) / "phones.ctm").unlink(missing_ok=True)
         write(directory, scan.utterances)
         if "utt2dur" in scan.tables and any(u.duration is None for u in scan.utterances):
             (Path(directory) / "utt2dur").unlink()

@@ -3,7 +3,8 @@
 A shard is written under a temporary name and renamed when whole, its marker last, so work that was stopped anywhere
 goes on with the first shard that has no marker, and ranks share nothing but the folder.
 
-    OUT/cuts.000000.jsonl.gz   Lhotse cuts: duration, speaker, text, custom["phonemes"]
+    OUT/cuts.000000.jsonl.gz   Lhotse cuts: duration, speaker, text, custom["phonemes"], and custom["starts"], the
+                               frame each phoneme begins at, where the data directory has phones.ctm
     OUT/codes.000000.tar       (time, codebook) int16 arrays
     OUT/shard.000000.json      marker: utterances, seconds, phoneme symbols
     OUT/config.json            data directory's fingerprint, codec, language, shard size
@@ -23,6 +24,7 @@ import numpy as np
 from valle import audio
 from valle.codec import Codec
 from valle.data import kaldi
+from valle.data.alignment import symbol_starts
 from valle.errors import UserError
 from valle.files import write_text
 from valle.text import PADDING, Vocabulary, normalize, phonemize
@@ -159,7 +161,10 @@ class Tokenizer:
         for u, symbols, item in zip(utterances, phonemes, codes, strict=True):
             duration = len(item) / self.codec.frame_rate
             line = SupervisionSegment(u.id, u.id, 0.0, duration, text=u.text, speaker=u.speaker)
-            cut = MonoCut(u.id, 0.0, duration, 0, supervisions=[line], custom={"phonemes": symbols})
+            custom: dict[str, list] = {"phonemes": symbols}
+            if u.phones:
+                custom["starts"] = [round(s * self.codec.frame_rate) for s in symbol_starts(symbols, u.phones)]
+            cut = MonoCut(u.id, 0.0, duration, 0, supervisions=[line], custom=custom)
             cuts.append(cut.attach_tensor("codes", item.numpy().astype(np.int16)))
         return cuts
 

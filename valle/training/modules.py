@@ -12,7 +12,7 @@ from valle.models.ar import AR
 from valle.models.nar import NAR
 from valle.models.transformer import TransformerConfig
 from valle.text import Vocabulary
-from valle.training.guided_attention import GuidedAttention
+from valle.training.guided_attention import GuidedAttention, spoken_phonemes
 
 
 def accuracy(logits: Tensor, targets: Tensor, top: int) -> Tensor:
@@ -80,8 +80,8 @@ class ARModule(_Module):
         voice_prompt: share of steps in which a segment stands before the whole utterance as a prompt without text;
             in the others any prefix is a prompt whose text is part of the text, as in the paper.
         prompt_frames: longest such segment; it takes at most half of an utterance.
-        guided_attention: weight of the loss that draws some heads to the text's diagonal, falling to zero with the
-            learning rate; 0 is the paper.
+        guided_attention: weight of the loss that draws some heads to the phoneme being spoken, where the data says
+            when each is, falling to zero with the learning rate; 0 is the paper.
         learning_rate: its peak.
         warmup_steps: steps of linear warm-up; afterwards linear decay to zero at trainer.max_steps.
         weight_decay: of the matrices.
@@ -130,7 +130,8 @@ class ARModule(_Module):
         values = {"loss": loss, **{f"top{k}": accuracy(logits.detach(), targets, k) for k in (1, 10)}}
         guidance = self.hparams["guided_attention"] * max(0.0, 1 - self.global_step / max(1, self.trainer.max_steps))
         if guidance and split == "train":
-            values["guide"] = guide.loss(batch.phoneme_lengths, lengths // size, given // size)
+            spoken = spoken_phonemes(batch.starts, lengths, size)
+            values["guide"] = guide.loss(spoken, batch.phoneme_lengths, given // size)
             self._log(split, values, batch)
             return loss + guidance * values["guide"]
         self._log(split, values, batch)

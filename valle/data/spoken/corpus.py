@@ -36,12 +36,13 @@ def _speak(speaker: Speaker, lines: list[_Line], folder: Path) -> list[tuple[str
     """Speak all lines of one speaker; runs in a process of its own, so that espeak-ng starts afresh (see Espeak)."""
     done = []
     for line in lines:
-        samples = espeak().speak(line.text, speaker.voice)
-        samples = audio.resample(samples, espeak().sample_rate, SAMPLE_RATE)
+        spoken = espeak().speak(line.text, speaker.voice)
+        samples = audio.resample(spoken.samples, espeak().sample_rate, SAMPLE_RATE)
         samples = samples * (PEAK / max(float(np.abs(samples).max()), 1e-3))
         path = folder / speaker.name / f"{line.id}.flac"
         audio.write(path, samples, SAMPLE_RATE)
-        utterance = kaldi.Utterance(line.id, path, line.text, speaker.name, duration=len(samples) / SAMPLE_RATE)
+        duration = len(samples) / SAMPLE_RATE
+        utterance = kaldi.Utterance(line.id, path, line.text, speaker.name, duration=duration, phones=spoken.phones)
         done.append((line.subset, utterance))
     return done
 

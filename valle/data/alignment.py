@@ -1,0 +1,34 @@
+"""When each phoneme symbol of a text is spoken, from the phones that were spoken."""
+
+from __future__ import annotations
+
+from difflib import SequenceMatcher
+
+from valle.text.phonemizer import PUNCTUATION, STRESS
+
+_PAUSE = "|"
+
+
+def symbol_starts(symbols: list[str], phones: tuple[tuple[str, float], ...]) -> list[float]:
+    """The second at which each of `symbols` (as `valle.text.phonemize` makes them) begins, never falling.
+
+    phones: each spoken phone and its start, "" for a pause; an accent of its own may speak some phones differently.
+    A stretch that differs is spread evenly; stress marks and spaces begin with the phone they stand before.
+    """
+    heard: list[tuple[str, float]] = []
+    for phone, start in phones:
+        if phone or not heard or heard[-1][0] != _PAUSE:  # pauses in a row are one
+            heard.append((phone or _PAUSE, start))
+    places = [i for i, symbol in enumerate(symbols) if symbol != " " and symbol not in STRESS]
+    written = [_PAUSE if symbols[i] in PUNCTUATION else symbols[i] for i in places]
+    known: dict[int, float] = {}
+    for _, i, i_end, j, j_end in SequenceMatcher(None, written, [p for p, _ in heard], autojunk=False).get_opcodes():
+        for k in range(i, i_end):
+            at = j + (k - i) * max(1, j_end - j) // (i_end - i)
+            known[places[k]] = heard[min(at, len(heard) - 1)][1]
+    starts: list[float] = []
+    following = heard[-1][1]
+    for i in reversed(range(len(symbols))):
+        following = min(known.get(i, following), following)
+        starts.append(following)
+    return starts[::-1]
