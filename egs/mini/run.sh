@@ -10,11 +10,12 @@ cd "$(dirname "$0")"
 stage=0
 stop_stage=5
 voices=20              # training voices; others are held out
-utterances=100         # training utterances a voice
+utterances=40          # training utterances a voice
 seed=0
 codec=mini
 ar_config=../../recipes/mini/ar.yaml
 nar_config=../../recipes/mini/nar.yaml
+init=mini              # bundled model (or run directory) whose weights the trainings start from; none: from nothing
 train_options=         # further options for both trainings, e.g. "--trainer.max_steps 20"
 test_utterances=24     # scored of each test set
 exp=exp
@@ -24,6 +25,8 @@ exp=exp
 . ./cmd.sh
 . ../utils/stages.sh
 logs=$exp/log
+init_options=(--init_from "$init")
+[ "$init" != none ] || init_options=()
 
 if wanted 0; then
   step 0-corpus valle-prepare spoken data --voices "$voices" --utterances "$utterances" --seed "$seed"
@@ -39,11 +42,13 @@ if wanted 1; then
 fi
 
 if wanted 2; then
-  step 2-ar $train_cmd valle-train fit --config "$ar_config" --trainer.default_root_dir "$exp/ar" $train_options
+  step 2-ar $train_cmd valle-train fit --config "$ar_config" --trainer.default_root_dir "$exp/ar" \
+    ${init_options[@]+"${init_options[@]}"} $train_options
 fi
 
 if wanted 3; then
-  step 3-nar $train_cmd valle-train fit --config "$nar_config" --trainer.default_root_dir "$exp/nar" $train_options
+  step 3-nar $train_cmd valle-train fit --config "$nar_config" --trainer.default_root_dir "$exp/nar" \
+    ${init_options[@]+"${init_options[@]}"} $train_options
 fi
 
 if wanted 4; then
