@@ -15,9 +15,9 @@ seed=0
 codec=mini
 ar_config=../../recipes/mini/ar.yaml
 nar_config=../../recipes/mini/nar.yaml
-init=mini              # bundled model (or run directory) whose weights the trainings start from; none: from nothing
+init=none              # run directory whose weights the trainings start from; none: from nothing
 train_options=         # further options for both trainings, e.g. "--trainer.max_steps 20"
-test_utterances=24     # scored of each test set
+test_utterances=16     # scored of each test set
 exp=exp
 
 . ../utils/parse_options.sh
