@@ -9,8 +9,8 @@ cd "$(dirname "$0")"
 
 stage=0
 stop_stage=5
-voices=20              # training voices; others are held out
-utterances=40          # training utterances a voice
+voices=8               # training voices, the clearest first; others are held out
+utterances=100         # training utterances a voice
 seed=0
 codec=mini
 ar_config=../../recipes/mini/ar.yaml
