@@ -82,7 +82,7 @@ class TokensDataModule(L.LightningDataModule):
     Args:
         train: folders of tokens to train on.
         valid: folders of tokens to validate on.
-        max_duration: seconds of speech a batch, without its padding (buckets keep that small).
+        max_duration: seconds of speech a batch without padding; more by at most what its utterances differ in length.
         max_utterance: seconds; longer utterances are left out.
         num_buckets: of like duration.
         buffer_size: utterances drawn from at a time.

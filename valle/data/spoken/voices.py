@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from valle.data.spoken.espeak import EspeakVoice
 
-# The clearest first, by the word errors of Whisper tiny.en on a few sentences each; whispers, croaks, robots, high pitches
-# and other accents, which it hardly follows, are left out.
+# The clearest first, by the word errors of Whisper tiny.en on a few sentences each; whispers, croaks, robots, high
+# pitches and other accents, which it hardly follows, are left out.
 VARIANTS = [
     "m4",
     "m5",
