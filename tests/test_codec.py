@@ -14,6 +14,7 @@ from valle.codec import base
 from valle.codec.frame_rate import FrameRateCodec
 from valle.codec.networks import build_network
 from valle.errors import UserError
+from valle.training.codec import CodecModule
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +96,28 @@ def test_a_dead_code_comes_back_to_life() -> None:
     book.cluster_size[3], book.embed[3] = 0.0, torch.full((4,), 1e3)
     book(vectors)
     assert book.embed[3].abs().max() < 10
+
+
+def test_quantizer_dropout_decodes_from_early_codebooks_in_training_alone() -> None:
+    sizes = {"kind": "frame_rate", "encoder_dim": 16, "decoder_dim": 16, "codebook_size": 8, "latent_dim": 4}
+    module = CodecModule(sizes, quantize_start=0, train_encoder=False, quantizer_dropout=1.0)
+    audio = torch.randn(2, 6400) * 0.1
+    for layer in module.network.quantizer.vq.layers:
+        layer._codebook.inited.fill_(1)
+        layer._codebook.embed.normal_()
+    full = [module.eval()._reconstruct(audio)[0]]
+    early = [module.train()._reconstruct(audio)[0] for _ in range(8)]
+    for layer in module.network.quantizer.vq.layers[4:]:
+        layer._codebook.embed.normal_()
+    full.append(module.eval()._reconstruct(audio)[0])
+    torch.manual_seed(0)
+    early += [module.train()._reconstruct(audio)[0] for _ in range(8)]
+    assert not torch.equal(*full)
+    assert 1 < len({tuple(output[0, :100].tolist()) for output in early}) <= 3  # of 1, 2 or 4 codebooks, never of 8
+
+
+def test_the_codebooks_are_what_codes_stand_for(mini: base.Codec) -> None:
+    codes = torch.randint(1024, (1, 5, 8), generator=torch.Generator().manual_seed(0))
+    latent = sum(mini.codebooks[book][codes[0, :, book]] for book in range(8))
+    expected = mini.network.decode_latent(latent[None])[0].detach().numpy()  # type: ignore[attr-defined]
+    assert abs(mini.decode(codes[0]) - expected).max() < 1e-4

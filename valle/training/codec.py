@@ -32,6 +32,8 @@ class CodecModule(L.LightningModule):
         discriminator_filters: channels of the multi-scale STFT discriminators.
         train_encoder: False keeps encoder and codebooks as they are, so that codes stay what they were
             while the decoder goes on learning.
+        quantizer_dropout: share of steps that decode from the first 1, 2 or 4 codebooks only, so that early codebooks
+            hold what matters most (EnCodec, section 3.2, trains for several bandwidths likewise).
         loss_weights: share of each loss in the gradient at the waveform.
     """
 
@@ -46,6 +48,7 @@ class CodecModule(L.LightningModule):
         discriminator_start: int | None = None,
         discriminator_filters: int = 12,
         train_encoder: bool = True,
+        quantizer_dropout: float = 0.0,
         loss_weights: dict[str, float] | None = None,
     ) -> None:
         super().__init__()
@@ -66,8 +69,13 @@ class CodecModule(L.LightningModule):
             return self.network.decode_latent(latent), latent.new_zeros(())
         quantizer = self.network.quantizer.train(self.training and self.hparams["train_encoder"])
         with torch.autocast(audio.device.type, enabled=False):
-            quantized, _, commitment = quantizer.vq(latent.transpose(1, 2))
+            quantized, _, commitment = quantizer.vq(latent.transpose(1, 2), self._codebooks_used())
         return self.network.decode_latent(quantized.transpose(1, 2)), commitment.mean()
+
+    def _codebooks_used(self) -> int:
+        if self.training and torch.rand(()) < self.hparams["quantizer_dropout"]:
+            return int(2 ** torch.randint(3, ()))
+        return self.network.num_codebooks
 
     def training_step(self, batch: Tensor, batch_index: int) -> None:
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
