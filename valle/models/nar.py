@@ -36,18 +36,6 @@ class NAR(nn.Module):
             nn.init.normal_(embedding.weight, std=0.02)
         self.position_scale = nn.Parameter(torch.full((3,), 0.02 * config.dim**0.5))  # phonemes, prompt, target
 
-    @torch.no_grad()
-    def start_from_codebooks(self, vectors: Tensor) -> None:
-        """Let the code embeddings begin as the codec's vectors (codebook, entry, latent_dim), turned at random.
-
-        Codes that sound alike then begin alike, on the way in and, the projections being tied, on the way out.
-        """
-        turn = torch.empty(vectors.shape[2], self.config.dim, device=vectors.device)
-        turned = (vectors - vectors.mean(1, keepdim=True)) @ nn.init.orthogonal_(turn)
-        turned = turned / turned.pow(2).mean((1, 2), keepdim=True).sqrt()
-        for embedding, weight in zip(self.code_embeddings, turned, strict=True):
-            embedding.get_parameter("weight").copy_(0.04 * weight)
-
     def _embed(self, embedded: Tensor, part: int) -> Tensor:
         """Scale an embedding and add the part's own positions, which begin at 0 (section 4.2.2)."""
         positions = torch.arange(embedded.shape[1], device=embedded.device)
