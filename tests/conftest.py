@@ -28,10 +28,10 @@ def ar() -> AR:
     return sharpen(AR(12, TINY, codebook_size=50)).eval()
 
 
-@pytest.fixture
-def nar() -> NAR:
+@pytest.fixture(params=[0, 7], ids=["paper", "local_frames"])
+def nar(request: pytest.FixtureRequest) -> NAR:
     torch.manual_seed(0)
-    return sharpen(NAR(12, TINY, codebook_size=50)).eval()
+    return sharpen(NAR(12, TINY, codebook_size=50, local_frames=request.param)).eval()
 
 
 def sharpen(model: torch.nn.Module) -> torch.nn.Module:

@@ -49,9 +49,9 @@ def test_padding_changes_nothing(ar: AR, nar: NAR) -> None:
 
     prompt, target = ids(1, 4, 8, high=50), ids(1, 6, 8, high=50)
     lengths = torch.tensor([5]), torch.tensor([4]), torch.tensor([6])
-    alone = nar(phonemes, lengths[0], prompt, lengths[1], target, lengths[2], 3)
+    alone = nar(phonemes, lengths[0], prompt, lengths[1], target, lengths[2], torch.tensor([3]))
     more = [torch.cat((x, x[:, :2]), 1) for x in (phonemes, prompt, target)]
-    padded = nar(more[0], lengths[0], more[1], lengths[1], more[2], lengths[2], 3)
+    padded = nar(more[0], lengths[0], more[1], lengths[1], more[2], lengths[2], torch.tensor([3]))
     torch.testing.assert_close(padded[:, :6], alone, atol=1e-4, rtol=1e-4)
 
 
@@ -85,10 +85,21 @@ def test_a_nar_stage_never_sees_its_own_codebook_or_later_ones(nar: NAR, stage: 
     lengths = torch.tensor([5]), torch.tensor([4]), torch.tensor([6])
     changed = target.clone()
     changed[..., stage:] = 0
-    one = nar(phonemes, lengths[0], prompt, lengths[1], target, lengths[2], stage)
-    assert torch.equal(one, nar(phonemes, lengths[0], prompt, lengths[1], changed, lengths[2], stage))
+    stages = torch.tensor([stage])
+    one = nar(phonemes, lengths[0], prompt, lengths[1], target, lengths[2], stages)
+    assert torch.equal(one, nar(phonemes, lengths[0], prompt, lengths[1], changed, lengths[2], stages))
     changed[..., stage - 1] = 0
-    assert not torch.equal(one, nar(phonemes, lengths[0], prompt, lengths[1], changed, lengths[2], stage))
+    assert not torch.equal(one, nar(phonemes, lengths[0], prompt, lengths[1], changed, lengths[2], stages))
+
+
+def test_rows_of_a_batch_may_be_at_different_stages(nar: NAR) -> None:
+    arguments = [x.expand(3, *x.shape[1:]) for x in (ids(1, 5), ids(1, 4, 8, high=50), ids(1, 6, 8, high=50))]
+    lengths = [torch.full((3,), x.shape[1]) for x in arguments]
+    inputs = [x for pair in zip(arguments, lengths, strict=True) for x in pair]
+    stages = torch.tensor([1, 4, 7])
+    together = nar(*inputs, stages)
+    for row, stage in enumerate(stages):
+        torch.testing.assert_close(together[row], nar(*inputs, stage.expand(3))[row])
 
 
 def test_a_nar_stage_projects_with_its_codebooks_embedding(nar: NAR) -> None:
@@ -99,12 +110,13 @@ def test_a_nar_stage_projects_with_its_codebooks_embedding(nar: NAR) -> None:
         torch.tensor([4]),
         ids(1, 6, 8, high=50),
         torch.tensor([6]),
+        torch.tensor([3]),
     )
-    before = nar(*arguments, 3)
+    before = nar(*arguments)
     with torch.no_grad():
         nar.code_embeddings[3].weight[7] = 0  # neither prompt nor lower codebooks use it: see the next line
         arguments[2][arguments[2] == 7] = 8
-    before = nar(*arguments, 3)
+    before = nar(*arguments)
     assert torch.all(before[..., 7] == 0)
     assert sum(p.numel() for n, p in nar.named_parameters() if "head" in n) == 0
 
@@ -124,7 +136,8 @@ def test_targets_are_codes_then_a_group_of_end_marks_then_nothing() -> None:
     codes = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0]])
     expected = [[[1, 2], [3, 4], [50, 50]], [[5, 6], [50, 50], [-100, -100]]]
     assert model.targets(codes, torch.tensor([4, 2])).tolist() == expected
-    assert model.targets(codes, torch.tensor([4, 2]), 2).tolist()[0] == [[-100, -100], [3, 4], [50, 50]]
+    given = torch.tensor([[True, True, False, False]]).expand(2, -1)
+    assert model.targets(codes, torch.tensor([4, 2]), given).tolist()[0] == [[-100, -100], [3, 4], [50, 50]]
 
 
 def test_splice_leaves_all_padding_on_the_right() -> None:

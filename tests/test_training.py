@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import valle
@@ -91,6 +92,29 @@ def test_starting_from_another_runs_weights(run_directory: Path, tokens: Path, t
     train("ARModule", tokens, tmp_path / "ar", 1, f"--init_from={start}", "--model.init_args.learning_rate=1e-12")
     before, after = weights(start), weights(tmp_path / "ar" / "last.ckpt")
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
+
+
+def test_code_embeddings_begin_as_the_codecs_vectors(tokens: Path, tmp_path: Path) -> None:
+    train("NARModule", tokens, tmp_path / "nar", 1, "--init_codebooks=true", "--model.init_args.learning_rate=1e-12",
+          "--model.init_args.dim=64", "--model.init_args.heads=2")  # fmt: skip
+    state = weights(tmp_path / "nar" / "last.ckpt")
+    vectors = codec.load("mini").codebooks
+    embedded = torch.stack([state[f"model.code_embeddings.{book}.weight"] for book in range(8)])
+    vectors = vectors - vectors.mean(1, keepdim=True)
+    codes = torch.randint(1024, (8, 200), generator=torch.Generator().manual_seed(0))[..., None]
+    latents, sums = (x.gather(1, codes.expand(-1, -1, 64)).sum(0) for x in (vectors, embedded))
+    alike = F.cosine_similarity(*latents.reshape(2, 100, -1))
+    torch.testing.assert_close(F.cosine_similarity(*sums.reshape(2, 100, -1)), alike, atol=1e-3, rtol=0)
+
+
+def test_what_a_voice_prompt_holds_is_not_predicted_again(run_directory: Path) -> None:
+    ar = ARModule.load_from_checkpoint(run_directory / "ar" / "last.ckpt")
+    codes = torch.arange(40).view(1, -1)
+    whole, given = ar._with_voice_prompt(codes, torch.tensor([40]))
+    segment = whole[0, : whole.shape[1] - 40 - 1]
+    assert len(segment) == 20
+    assert given[0, : len(segment) + 1].all()
+    assert torch.equal(codes[0][given[0, len(segment) + 1 :]], segment)
 
 
 def test_an_exported_model_speaks_and_training_starts_from_it(

@@ -15,7 +15,8 @@ seed=0
 codec=mini
 ar_config=../../recipes/mini/ar.yaml
 nar_config=../../recipes/mini/nar.yaml
-init=none              # run directory whose weights the trainings start from; none: from nothing
+init=mini              # bundled model or run directory that both trainings go on from; none: from nothing
+init_learning_rate=2e-4   # peak of the learning rate then
 train_options=         # further options for both trainings, e.g. "--trainer.max_steps 20"
 test_utterances=16     # scored of each test set
 exp=exp
@@ -25,7 +26,7 @@ exp=exp
 . ./cmd.sh
 . ../utils/stages.sh
 logs=$exp/log
-init_options=(--init_from "$init")
+init_options=(--init_from "$init" --model.init_args.learning_rate "$init_learning_rate")
 [ "$init" != none ] || init_options=()
 
 if wanted 0; then

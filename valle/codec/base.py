@@ -36,6 +36,11 @@ class Codec(ABC):
         """Frames a second."""
         return self.sample_rate / self.hop
 
+    @property
+    @abstractmethod
+    def codebooks(self) -> Tensor:
+        """The vectors that the codes stand for: (codebook, entry, latent_dim)."""
+
     @abstractmethod
     def _encode(self, waveforms: Tensor, frames: Tensor) -> Tensor:
         """(batch, frames * hop), each row zero after its length -> (batch, frames, codebook)."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from valle.codec.base import Codec, missing_weights
 from valle.codec.encodec_package import EncodecModel
+from valle.codec.quantizer import codebook_vectors
 from valle.errors import UserError
 
 WEIGHTS = "encodec_24khz-d7cc33bc.th"
@@ -37,6 +38,10 @@ class EncodecCodec(Codec):
             raise UserError(f"{weights}: not EnCodec's 24 kHz weights ({str(error).splitlines()[0]})") from error
         self.model.set_target_bandwidth(6.0)
         self.model.eval()
+
+    @property
+    def codebooks(self) -> Tensor:
+        return codebook_vectors(self.model.quantizer)[: self.num_codebooks]
 
     def _encode(self, waveforms: Tensor, frames: Tensor) -> Tensor:
         codes = torch.zeros(len(waveforms), waveforms.shape[1] // self.hop, self.num_codebooks, dtype=torch.long)

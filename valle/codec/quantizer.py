@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from valle.codec.encodec_package import EuclideanCodebook, ResidualVectorQuantizer
@@ -43,3 +44,9 @@ def build_quantizer(
             threshold_ema_dead_code=dead_code_threshold,  # type: ignore[arg-type]  # a float works
         )
     return quantizer
+
+
+def codebook_vectors(quantizer: ResidualVectorQuantizer) -> Tensor:
+    """What the codes stand for: (codebook, entry, latent_dim)."""
+    layers: Any = quantizer.vq.layers
+    return torch.stack([layer.codebook.detach() for layer in layers])

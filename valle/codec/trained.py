@@ -13,6 +13,7 @@ from torch import Tensor
 
 from valle.codec.base import Codec
 from valle.codec.networks import CodecNetwork, build_network
+from valle.codec.quantizer import codebook_vectors
 from valle.errors import UserError
 from valle.files import atomic_path, write_text
 
@@ -27,6 +28,10 @@ class TrainedCodec(Codec):
         self.name, self.network = name, network.eval()
         self.sample_rate, self.hop, self.context = network.sample_rate, network.hop, network.context
         self.num_codebooks, self.codebook_size = network.num_codebooks, network.codebook_size
+
+    @property
+    def codebooks(self) -> Tensor:
+        return codebook_vectors(self.network.quantizer)
 
     def _encode(self, waveforms: Tensor, frames: Tensor) -> Tensor:
         return self.network.encode(waveforms, frames)

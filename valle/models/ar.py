@@ -74,17 +74,17 @@ class AR(nn.Module):
         hidden = hidden.gather(1, index[..., None].expand(-1, -1, hidden.shape[2]))
         return rearrange(self.head(hidden), "b t (g v) -> b t g v", g=self.group_size)
 
-    def targets(self, codes: Tensor, lengths: Tensor, prompt_lengths: Tensor | int = 0) -> Tensor:
+    def targets(self, codes: Tensor, lengths: Tensor, given: Tensor | None = None) -> Tensor:
         """What `forward` should predict: (batch, frames / G + 1, G), the codes, a group of end marks, then -100.
 
-        The first `prompt_lengths` frames of each row are given, not predicted: -100 too.
+        given: (batch, frames) bool, frames that are not to be predicted: -100 too
         """
         frames = codes.shape[1] + self.group_size
         codes = F.pad(codes, (0, self.group_size))
         codes = codes.masked_fill(~length_mask(lengths, frames), self.end)
         codes = codes.masked_fill(~length_mask(lengths + self.group_size, frames), -100)
-        given = length_mask(torch.as_tensor(prompt_lengths, device=codes.device).expand(len(codes)), frames)
-        codes = codes.masked_fill(given, -100)
+        if given is not None:
+            codes = codes.masked_fill(F.pad(given, (0, self.group_size)), -100)
         return rearrange(codes, "b (t g) -> b t g", g=self.group_size)
 
     def voice_prefix(self, prompt: Tensor) -> Tensor:
@@ -98,11 +98,14 @@ class AR(nn.Module):
         phoneme_lengths: Tensor,
         codes: Tensor,
         code_lengths: Tensor,
-        prompt_lengths: Tensor | int = 0,
+        given: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Cross entropy over codes and end mark, with the logits and targets it was computed from."""
+        """Cross entropy over codes and end mark, with the logits and targets it was computed from.
+
+        given: (batch, frames) bool, frames that are not to be predicted
+        """
         logits = self(phonemes, phoneme_lengths, codes, code_lengths)
-        targets = self.targets(codes, code_lengths, prompt_lengths)
+        targets = self.targets(codes, code_lengths, given)
         return F.cross_entropy(logits.flatten(0, 2).float(), targets.flatten(), ignore_index=-100), logits, targets
 
     def prefill(

@@ -107,8 +107,8 @@ class AdaptiveLayerNorm(nn.Module):
             self.modulation.bias[:dim] = 1.0
 
     def forward(self, x: Tensor, stage: Tensor) -> Tensor:
-        """x (batch, time, dim), stage embedding (dim,)."""
-        scale, shift = self.modulation(stage).chunk(2)
+        """x (batch, time, dim), stage embedding (batch, dim)."""
+        scale, shift = self.modulation(stage)[:, None].chunk(2, dim=-1)
         return self.norm(x) * scale + shift
 
 
@@ -176,7 +176,7 @@ class Transformer(nn.Module):
 
         causal: each position sees itself and what came before
         mask:   (batch, 1, 1 or query, key) bool, True where attention may look
-        stage:  (dim,) stage embedding, for adaptive norms
+        stage:  (batch, dim) stage embedding, for adaptive norms
         cache:  keys and values are read from it and added to it; the caller advances it
         """
         x = F.dropout(x, self.config.dropout, self.training)

@@ -95,7 +95,7 @@ def load_model(path: Path) -> tuple[AR | NAR, dict[str, Any]]:
         if "group_size" in h:
             model = AR(vocabulary_size, config, h["codebook_size"], h["group_size"])
         else:
-            model = NAR(vocabulary_size, config, h["codebook_size"], h["num_codebooks"])
+            model = NAR(vocabulary_size, config, h["codebook_size"], h["num_codebooks"], h["local_frames"])
         model.load_state_dict({key.removeprefix("model."): value for key, value in state.items()})
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{path}: holds no AR or NAR model of this version ({str(error).splitlines()[0]})") from error

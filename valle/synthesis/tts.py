@@ -53,10 +53,14 @@ class Speech:
 
 @dataclass
 class TTS:
-    """AR and NAR models with the codec and the vocabulary they were trained with. `valle.load` makes one."""
+    """AR and NAR models with the codec and the vocabulary they were trained with. `valle.load` makes one.
+
+    nar_prompt_frames: longest acoustic prompt that the NAR model was trained with
+    """
 
     ar: AR
     nar: NAR
+    nar_prompt_frames: int
     codec: Codec
     vocabulary: Vocabulary
     language: str
@@ -136,8 +140,11 @@ class TTS:
                     TruncatedWarning,
                     stacklevel=2,
                 )
+        inputs = [self._nar_inputs(p, both, target) for p, both, target in zip(prompts, symbols, targets, strict=True)]
         rows = [row for row in range(len(texts)) for _ in range(candidates)]
-        codes = self._fill_in([ids[r] for r in rows], [prompts[r].codes for r in rows], [item.codes for item in spoken])
+        codes = self._fill_in(
+            [inputs[r][0] for r in rows], [inputs[r][1] for r in rows], [item.codes for item in spoken]
+        )
         waveforms = self.codec.decode_batch(codes)
         return [
             Speech(Audio(samples, self.codec.sample_rate), item, first.truncated)
@@ -149,6 +156,16 @@ class TTS:
         first = prompt.codes[:, 0]
         first = first[len(first) % self.ar.group_size :]
         return first if prompt.symbols is not None else self.ar.voice_prefix(first[None])[0]
+
+    def _nar_inputs(self, prompt: Prompt, symbols: list[str], target: list[str]) -> tuple[Tensor, Tensor]:
+        """The NAR model's phoneme ids and acoustic prompt.
+
+        A prompt longer than those it was trained with is cut to its middle, which gives the voice alone: the phonemes
+        are the target's then.
+        """
+        spare = max(0, len(prompt.codes) - self.nar_prompt_frames)
+        voice = prompt.codes[spare // 2 :][: self.nar_prompt_frames]
+        return torch.tensor(self.vocabulary.encode(target if spare else symbols)), voice
 
     def _fill_in(self, phonemes: list[Tensor], prompts: list[Tensor], first: list[Tensor]) -> list[Tensor]:
         """Codebooks 1 .. 7 of each row."""
@@ -177,6 +194,7 @@ def load(name: str | Path, codec_dir: str | Path | None = None, device: str = "c
     return TTS(
         ar.to(device),
         nar.to(device),
+        round(other["prompt_seconds"] * other["frame_rate"]),
         codec.load(h["codec"], codec_dir),
         Vocabulary(list(h["vocabulary"])),
         h["language"],

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from valle import codec
 from valle.data.batches import TokensDataModule
 from valle.synthesis.checkpoint import find_checkpoint, model_directory, read_checkpoint
 from valle.training.modules import ARModule
@@ -76,6 +77,12 @@ class TrainCLI(LightningCLI):
             type=str,
             help="checkpoint, run directory or bundled model whose weights training starts from",
         )
+        parser.add_argument(
+            "--init_codebooks",
+            type=bool,
+            default=False,
+            help="let a NAR model's code embeddings begin as the vectors of the codec's codebooks",
+        )
         for name, read in FROM_DATA.items():
             parser.link_arguments(
                 "data", f"model.init_args.{name}", compute_fn=partial(from_tokens, read), apply_on="instantiate"
@@ -115,8 +122,13 @@ class TrainCLI(LightningCLI):
             self.trainer.save_checkpoint(last)
 
     def before_fit(self) -> None:
-        if self._run_config.init_from and not self._run_config.ckpt_path:
-            start_from(self.model, self._run_config.init_from)
+        config = self._run_config
+        if config.ckpt_path:
+            return
+        if config.init_codebooks:
+            self.model.model.start_from_codebooks(codec.load(self.model.hparams["codec"]).codebooks)
+        if config.init_from:
+            start_from(self.model, config.init_from)
 
 
 def train(arguments: list[str] | None = None) -> None:

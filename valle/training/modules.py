@@ -116,26 +116,36 @@ class ARModule(_Module):
         frames = batch.codes.shape[1] // size * size  # cut, so that the length divides by G (VALL-E 2, section 3.2)
         codes = batch.codes[:, :frames, 0]
         lengths = (batch.code_lengths // size * size).clamp(max=frames)
-        given = 0
+        before, given = 0, None  # frames of the voice prompt and its end mark; what is not to be predicted
         if voice_prompt:
-            given = min(self.hparams["prompt_frames"], int(lengths.min()) // 2) // size * size
-            starts = (torch.rand(lengths.shape, device=lengths.device) * (lengths - given + 1)).long()
-            prompt = codes.gather(1, starts[:, None] + torch.arange(given, device=codes.device))
-            codes = torch.cat((self.model.voice_prefix(prompt), codes), dim=1)
-            given += size
+            codes, given = self._with_voice_prompt(codes, lengths)
+            before = codes.shape[1] - frames
         with GuidedAttention(self.model) as guide:
             loss, logits, targets = self.model.loss(
-                batch.phonemes, batch.phoneme_lengths, codes, lengths + given, given
+                batch.phonemes, batch.phoneme_lengths, codes, lengths + before, given
             )
         values = {"loss": loss, **{f"top{k}": accuracy(logits.detach(), targets, k) for k in (1, 10)}}
         guidance = self.hparams["guided_attention"] * max(0.0, 1 - self.global_step / max(1, self.trainer.max_steps))
         if guidance and split == "train":
             spoken = spoken_phonemes(batch.starts, lengths, size)
-            values["guide"] = guide.loss(spoken, batch.phoneme_lengths, given // size)
+            values["guide"] = guide.loss(spoken, batch.phoneme_lengths, before // size)
             self._log(split, values, batch)
             return loss + guidance * values["guide"]
         self._log(split, values, batch)
         return loss
+
+    def _with_voice_prompt(self, codes: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """A random segment of each utterance before the utterance, and which frames (batch, frames) are given.
+
+        The segment's frames are given where they come again too, so that nothing is won by copying them.
+        """
+        size = self.hparams["group_size"]
+        length = min(self.hparams["prompt_frames"], int(lengths.min()) // 2) // size * size
+        starts = (torch.rand(lengths.shape, device=lengths.device) * (lengths - length + 1)).long()
+        segment = starts[:, None] + torch.arange(length, device=codes.device)
+        prefix = self.model.voice_prefix(codes.gather(1, segment))
+        again = torch.zeros_like(codes, dtype=torch.bool).scatter(1, segment, True)
+        return torch.cat((prefix, codes), dim=1), torch.cat((torch.ones_like(prefix, dtype=torch.bool), again), dim=1)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._step(batch, "train", bool(torch.rand(()) < self.hparams["voice_prompt"]))
@@ -155,6 +165,9 @@ class NARModule(_Module):
         num_codebooks: codebooks (from the data).
         frame_rate: frames a second (from the data).
         prompt_seconds: longest acoustic prompt; it takes at most half of an utterance.
+        local_frames: frames that a convolution over the target's embeddings sees, an odd number, so that small models
+            need not learn to attend to neighbours; 0 is the paper, without one.
+        early_stages: stage j is drawn with a probability like 1 / j ** early_stages; 0 is the paper.
         layers: transformer blocks.
         heads: attention heads.
         dim: width.
@@ -175,6 +188,8 @@ class NARModule(_Module):
         num_codebooks: int = 8,
         frame_rate: float = 75.0,
         prompt_seconds: float = 3.0,
+        local_frames: int = 0,
+        early_stages: float = 0.0,
         layers: int = 12,
         heads: int = 16,
         dim: int = 1024,
@@ -186,32 +201,42 @@ class NARModule(_Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.model: NAR = NAR(len(vocabulary), self._config(), codebook_size, num_codebooks)
+        self.model: NAR = NAR(len(vocabulary), self._config(), codebook_size, num_codebooks, local_frames)
 
-    def split(self, batch: Batch, prefix: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Part each utterance into prompt and target: prompt, its lengths, target, its lengths.
+    def split(self, batch: Batch, prefix: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Part each utterance into prompt and target: prompt, its lengths, target, its lengths, given frames.
 
-        A prefix is cut off the target; a segment is copied from anywhere in the utterance, which stays whole.
-        The prompt's length is the same share of `prompt_seconds`, and at most half of the utterance.
+        A prefix is cut off the target. A segment is copied from anywhere in the utterance, which stays whole; its
+        frames are given (batch, frames), not to be predicted, so that nothing is won by copying them.
+        The prompt lasts `prompt_seconds`, and at most half of the utterance.
         """
         longest = round(self.hparams["prompt_seconds"] * self.hparams["frame_rate"])
         prompt_lengths = (batch.code_lengths // 2).clamp(max=longest)
         room = batch.code_lengths - prompt_lengths
         starts = torch.zeros_like(room) if prefix else (torch.rand(room.shape, device=room.device) * (room + 1)).long()
-        time = torch.arange(int(prompt_lengths.max()), device=room.device)
-        prompt = _take(batch.codes, starts[:, None] + time)
+        time = torch.arange(batch.codes.shape[1], device=room.device)
+        prompt = _take(batch.codes, starts[:, None] + time[: int(prompt_lengths.max())])
         if not prefix:
-            return prompt, prompt_lengths, batch.codes, batch.code_lengths
-        time = torch.arange(int(room.max()), device=room.device)
-        return prompt, prompt_lengths, _take(batch.codes, prompt_lengths[:, None] + time), room
+            given = (time >= starts[:, None]) & (time < (starts + prompt_lengths)[:, None])
+            return prompt, prompt_lengths, batch.codes, batch.code_lengths, given
+        target = _take(batch.codes, prompt_lengths[:, None] + time[: int(room.max())])
+        return prompt, prompt_lengths, target, room, torch.zeros(target.shape[:2], dtype=torch.bool, device=room.device)
 
-    def _step(self, batch: Batch, stage: int, prefix: bool) -> tuple[Tensor, Tensor, Tensor]:
-        return self.model.loss(batch.phonemes, batch.phoneme_lengths, *self.split(batch, prefix), stage)
+    def _step(self, batch: Batch, stages: Tensor, prefix: bool) -> tuple[Tensor, Tensor, Tensor]:
+        prompt, prompt_lengths, target, lengths, given = self.split(batch, prefix)
+        text = batch.phonemes, batch.phoneme_lengths
+        return self.model.loss(*text, prompt, prompt_lengths, target, lengths, stages, given)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        stage = int(torch.randint(1, self.hparams["num_codebooks"], ()))
-        loss, logits, targets = self._step(batch, stage, prefix=bool(torch.rand(()) < 0.5))
-        tops = {f"top{k}_stage{stage}": accuracy(logits.detach(), targets, k) for k in (1, 10)}
+        # Each utterance draws its own stage: the paper's draw of one a step, with less noise in the gradient.
+        every = torch.arange(1.0, self.hparams["num_codebooks"], device=self.device)
+        stages = 1 + torch.multinomial(every ** -self.hparams["early_stages"], len(batch.ids), replacement=True)
+        loss, logits, targets = self._step(batch, stages, prefix=bool(torch.rand(()) < 0.5))
+        tops = {
+            f"top{k}_stage{stage}": accuracy(logits[stages == stage].detach(), targets[stages == stage], k)
+            for k in (1, 10)
+            for stage in sorted(set(stages.tolist()))
+        }
         self._log("train", {"loss": loss, **tops}, batch)
         return loss
 
@@ -219,7 +244,7 @@ class NARModule(_Module):
         losses: list[Tensor] = []
         values: dict[str, Tensor] = {}
         for stage in range(1, self.hparams["num_codebooks"]):
-            loss, logits, targets = self._step(batch, stage, prefix=True)
+            loss, logits, targets = self._step(batch, torch.full_like(batch.code_lengths, stage), prefix=True)
             losses.append(loss)
             values |= {f"top{k}_stage{stage}": accuracy(logits, targets, k) for k in (1, 10)}
         self._log("valid", {"loss": torch.stack(losses).mean(), **values}, batch)

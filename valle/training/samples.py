@@ -39,7 +39,8 @@ class SampleCallback(L.Callback):
                 spoken = self._speak(pl_module, phonemes, codes, prompt)
                 board.add_image("sample/attention", self._attention(pl_module, phonemes, codes), step, dataformats="HW")
             else:
-                spoken = self._fill_in(pl_module, phonemes, codes, prompt)
+                longest = round(pl_module.hparams["prompt_seconds"] * self.codec.frame_rate)
+                spoken = self._fill_in(pl_module, phonemes, codes, min(prompt, longest))
         pl_module.train(was_training)
         picture = spoken.T.float().cpu().repeat_interleave(8, dim=0) / pl_module.hparams["codebook_size"]
         board.add_image("sample/codes", picture, step, dataformats="HW")
