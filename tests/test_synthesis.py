@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 import valle
 from tests.conftest import command
 from valle import audio
-from valle.synthesis import TTS
+from valle.data import kaldi
+from valle.synthesis import TTS, Prompt
 from valle.synthesis.testset import choose_prompts
 
 TEXT = "The baker sold a loaf."
@@ -83,6 +85,32 @@ def test_a_text_says_the_same_alone_and_in_a_batch(tts: TTS, speech: Path) -> No
     assert both[0].codes[:, 0].equal(alone.codes[:, 0])
 
 
+def test_the_bundled_model_speaks_the_text_to_its_end(corpus: Path, tmp_path: Path) -> None:
+    utterance = kaldi.with_durations(kaldi.read(corpus / "test_seen"))[0]
+    prompt = choose_prompts(kaldi.read(corpus / "test_seen"))[utterance.id]
+    command("valle-synth", "--prompt", prompt.path, "--prompt-text", prompt.text, "--text", utterance.text,
+            "-o", tmp_path / "out.wav", cwd=tmp_path)  # fmt: skip
+    spoken = audio.read(tmp_path / "out.wav")
+    assert utterance.duration is not None
+    assert 0.75 < spoken.duration / utterance.duration < 1.35
+    assert audio.loudness(spoken.samples) > -35
+
+
+def test_the_nar_model_gets_no_longer_prompt_than_in_training(tts: TTS, speech: Path) -> None:
+    voice = tts.prompt(speech, "Hello there.")
+    target = tts.phonemes([TEXT])[0]
+    both = [*(voice.symbols or []), " ", *target]
+    short = Prompt(voice.codes[: tts.nar_prompt_frames], voice.symbols)
+    phonemes, codes = tts._nar_inputs(short, both, target)
+    assert len(phonemes) == len(both)
+    assert codes.equal(short.codes)
+    long = Prompt(torch.cat((voice.codes, voice.codes, voice.codes)), voice.symbols)
+    assert len(long.codes) > tts.nar_prompt_frames
+    phonemes, codes = tts._nar_inputs(long, both, target)
+    assert len(phonemes) == len(target)
+    assert len(codes) == tts.nar_prompt_frames
+
+
 def test_help_is_light() -> None:
     command("valle-synth", "--help")
     begin = time.perf_counter()
@@ -92,8 +120,6 @@ def test_help_is_light() -> None:
 
 
 def test_prompts_are_other_utterances_of_the_speaker(corpus: Path) -> None:
-    from valle.data import kaldi
-
     utterances = kaldi.read(corpus / "test_unseen")
     for key, prompt in choose_prompts(utterances).items():
         assert key != prompt.id

@@ -32,7 +32,7 @@ def _parser() -> Parser:
     parser.add_argument("--num-candidates", type=int, default=1, help="draws a text; file names get -1, -2, ...")
     parser.add_argument("--temperature", type=float, default=1.0, help="0 takes the most likely code")
     parser.add_argument("--top-k", type=int, help="keep the k most likely codes")
-    parser.add_argument("--top-p", type=float, default=0.9, help="nucleus: keep codes up to this probability")
+    parser.add_argument("--top-p", type=float, help="nucleus: keep codes up to this probability (0.7)")
     parser.add_argument(
         "--repetition-aware", action=argparse.BooleanOptionalAction, default=False, help="VALL-E 2's sampling"
     )
@@ -55,10 +55,11 @@ def _texts(args: argparse.Namespace) -> dict[Path, str]:
 
 
 def _sampling(args: argparse.Namespace) -> Sampling:
-    from valle.models.sampling import Sampling
+    from valle.models.sampling import SPEECH_TOP_P, Sampling
 
+    top_p = SPEECH_TOP_P if args.top_p is None else args.top_p
     try:
-        return Sampling(args.temperature, args.top_k, args.top_p, args.repetition_aware)
+        return Sampling(args.temperature, args.top_k, top_p, args.repetition_aware)
     except ValueError as error:
         raise UserError(str(error)) from error
 

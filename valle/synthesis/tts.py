@@ -16,7 +16,7 @@ from valle.codec import Codec
 from valle.errors import UserError
 from valle.models.ar import AR
 from valle.models.nar import NAR
-from valle.models.sampling import Sampling
+from valle.models.sampling import SPEECH_TOP_P, Sampling
 from valle.synthesis.checkpoint import find_checkpoint, load_model, model_directory
 from valle.synthesis.engine import generate
 from valle.text import Vocabulary, normalize, phonemize
@@ -95,7 +95,7 @@ class TTS:
         prompt: str | Path | Prompt,
         prompt_text: str | None = None,
         seed: int = 0,
-        sampling: Sampling = Sampling(),
+        sampling: Sampling = Sampling(top_p=SPEECH_TOP_P),
     ) -> Audio:
         """Say `text` in the prompt's voice.
 
@@ -114,7 +114,7 @@ class TTS:
         texts: list[str],
         prompts: list[Prompt],
         seeds: list[int],
-        sampling: Sampling = Sampling(),
+        sampling: Sampling = Sampling(top_p=SPEECH_TOP_P),
         candidates: int = 1,
     ) -> list[Speech]:
         """Say each text in its prompt's voice; `candidates` draws of a text stand next to each other in the result."""
