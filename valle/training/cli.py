@@ -15,8 +15,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from valle import codec
 from valle.data.batches import TokensDataModule
+from valle.errors import UserError
 from valle.synthesis.checkpoint import find_checkpoint, model_directory, read_checkpoint
-from valle.training.modules import ARModule
+from valle.training.modules import ARModule, NARModule
 from valle.training.samples import SampleCallback
 
 # What a model takes from the data it is trained on: argument of the model -> how it is read off the data module.
@@ -125,10 +126,12 @@ class TrainCLI(LightningCLI):
         config = self._run_config
         if config.ckpt_path:
             return
-        if config.init_codebooks:
-            self.model.model.start_from_codebooks(codec.load(self.model.hparams["codec"]).codebooks)
         if config.init_from:
             start_from(self.model, config.init_from)
+        elif config.init_codebooks:
+            if not isinstance(self.model, NARModule):
+                raise UserError("--init_codebooks is for the NAR model alone; leave it out")
+            self.model.model.start_from_codebooks(codec.load(self.model.hparams["codec"]).codebooks)
 
 
 def train(arguments: list[str] | None = None) -> None:
