@@ -65,7 +65,7 @@ class NAR(nn.Module):
         """Let the code embeddings begin as the codec's vectors (codebook, entry, latent_dim), turned at random.
 
         All are scaled alike, so the embeddings of a frame's codes sum to its latent, and codes that sound alike begin
-        alike on the way in and, the projections being tied, on the way out. Small models learn far sooner for it.
+        alike on the way in and, the projections being tied, on the way out.
         """
         turn = nn.init.orthogonal_(torch.empty(vectors.shape[2], self.config.dim, device=vectors.device))
         turned = (vectors - vectors.mean(1, keepdim=True)) @ turn
