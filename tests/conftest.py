@@ -22,16 +22,17 @@ torch.set_num_threads(1)  # models are tiny: threads only wait for one another
 BIN = Path(sys.executable).parent
 
 
-@pytest.fixture
-def ar() -> AR:
+@pytest.fixture(params=["valle", "valle2"])
+def ar(request: pytest.FixtureRequest) -> AR:
     torch.manual_seed(0)
-    return sharpen(AR(12, TINY, codebook_size=50)).eval()
+    return sharpen(AR(12, TINY, codebook_size=50, layout=request.param)).eval()
 
 
-@pytest.fixture(params=[0, 7], ids=["paper", "local_frames"])
+@pytest.fixture(params=[("valle", 0), ("valle", 7), ("valle2", 0)], ids=["valle", "local_frames", "valle2"])
 def nar(request: pytest.FixtureRequest) -> NAR:
     torch.manual_seed(0)
-    return sharpen(NAR(12, TINY, codebook_size=50, local_frames=request.param)).eval()
+    layout, local_frames = request.param
+    return sharpen(NAR(12, TINY, codebook_size=50, local_frames=local_frames, layout=layout)).eval()
 
 
 def sharpen(model: torch.nn.Module) -> torch.nn.Module:

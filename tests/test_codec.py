@@ -10,7 +10,8 @@ import torch
 
 from tests.conftest import noise
 from valle import audio, codec
-from valle.codec import base
+from valle.codec import base, encodec, vocos
+from valle.codec.encodec_package import EncodecModel, torchaudio_stand_in
 from valle.codec.frame_rate import FrameRateCodec
 from valle.codec.networks import build_network
 from valle.errors import UserError
@@ -114,3 +115,42 @@ def test_quantizer_dropout_decodes_from_early_codebooks_in_training_alone() -> N
     early += [module.train()._reconstruct(audio)[0] for _ in range(8)]
     assert not torch.equal(*full)
     assert 1 < len({tuple(output[0, :100].tolist()) for output in early}) <= 3  # of 1, 2 or 4 codebooks, never of 8
+
+
+def fake_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """EnCodec's and Vocos's files with random weights; returns Vocos's."""
+    torch.manual_seed(0)
+    folder.mkdir(exist_ok=True)
+    torch.save(EncodecModel.encodec_model_24khz(pretrained=False).state_dict(), folder / encodec.WEIGHTS)
+    with torchaudio_stand_in():
+        from vocos.heads import ISTFTHead
+        from vocos.models import VocosBackbone
+    backbone = VocosBackbone(128, 384, 1152, 8, adanorm_num_embeddings=4)
+    state = {f"backbone.{name}": value for name, value in backbone.state_dict().items()}
+    state |= {f"head.{name}": value for name, value in ISTFTHead(384, 1280, 320, "same").state_dict().items()}
+    state["feature_extractor.codebook_weights"] = torch.randn(16 * 1024, 128)
+    torch.save(state, folder / vocos.WEIGHTS)
+    return state
+
+
+def test_vocos_speaks_encodecs_codes_as_its_own_parts_do(tmp_path: Path) -> None:
+    weights = fake_weights(tmp_path)
+    plain, spoken = (codec.load("encodec_24khz", tmp_path, decoder) for decoder in (None, "vocos"))
+    codes = torch.randint(1024, (30, 8))
+    assert plain.decode(codes).shape == spoken.decode(codes).shape == (30 * 320,)
+    latent = sum(weights["feature_extractor.codebook_weights"][1024 * j + codes[:, j]] for j in range(8))
+    decoder = spoken.decoder
+    with torch.inference_mode():
+        expected = decoder.head(decoder.backbone(latent.T[None], bandwidth_id=torch.tensor([2])))[0]
+    np.testing.assert_allclose(spoken.decode(codes), expected.numpy(), atol=1e-5)
+    assert not np.allclose(plain.decode(codes), spoken.decode(codes), atol=1e-3)
+
+
+def test_vocos_without_weights_or_for_another_codec_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="leave --decoder out"):
+        codec.load("encodec_24khz", tmp_path, "vocos")
+    (tmp_path / vocos.WEIGHTS).write_bytes(b"no weights")
+    with pytest.raises(UserError, match="not Vocos's weights"):
+        codec.load("encodec_24khz", tmp_path, "vocos")
+    with pytest.raises(UserError, match="encodec_24khz"):
+        codec.load("mini", decoder="vocos")

@@ -51,7 +51,8 @@ def test_candidates_share_a_prefill_and_draw_as_if_alone(ar: AR) -> None:
             assert torch.equal(several[3 * row + candidate].codes, alone.codes)
 
 
-def test_the_bound_is_kept_and_reported(ar: AR) -> None:
+def test_the_bound_is_kept_and_reported() -> None:
+    ar = sharpen(AR(12, TINY, codebook_size=50, tied=False)).eval()
     with torch.no_grad():
         ar.transformer.norm.weight.zero_()
         ar.transformer.norm.bias.fill_(1)
@@ -60,3 +61,22 @@ def test_the_bound_is_kept_and_reported(ar: AR) -> None:
     for item in generate(ar, TEXTS, PROMPTS, [20, 30, 40], [1, 2, 3], Sampling(temperature=0)):
         assert len(item.codes) in (20, 30, 40)
         assert item.truncated
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 8])
+@pytest.mark.parametrize("frames", [1, 7, 16, 21])
+def test_a_text_of_t_frames_takes_ceil_t_over_g_steps(size: int, frames: int) -> None:
+    torch.manual_seed(0)
+    model = sharpen(AR(12, TINY, codebook_size=50, group_size=size, tied=False)).eval()
+    with torch.no_grad():  # every hidden vector is ones, and the end mark never wins
+        model.transformer.norm.weight.zero_()
+        model.transformer.norm.bias.fill_(1)
+        for parameter in model.group_prediction.parameters():
+            parameter.fill_(1)
+        model.head.weight[model.end] = -1
+        model.head.weight[0] = 1
+    passes = []
+    model.transformer.register_forward_hook(lambda *_: passes.append(1))
+    (spoken,) = generate(model, TEXTS[:1], PROMPTS[:1], [frames], [0], Sampling(temperature=0))
+    assert len(spoken.codes) == frames
+    assert len(passes) == -(-frames // size)  # the prefill predicts the first group

@@ -8,21 +8,22 @@ import torch
 from tests.conftest import TINY, sharpen
 from valle.models.ar import AR
 from valle.models.nar import NAR
-from valle.models.transformer import KVCache, length_mask, splice
+from valle.models.transformer import KVCache, Layout, length_mask, sinusoidal_positions, splice
 
 
 def ids(*shape: int, high: int = 12) -> torch.Tensor:
     return torch.randint(1, high, shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
-def grouped(size: int) -> AR:
+def grouped(size: int, layout: Layout = "valle") -> AR:
     torch.manual_seed(0)
-    return sharpen(AR(12, TINY, codebook_size=50, group_size=size)).eval()
+    return sharpen(AR(12, TINY, codebook_size=50, group_size=size, layout=layout)).eval()
 
 
+@pytest.mark.parametrize("layout", ["valle", "valle2"])
 @pytest.mark.parametrize("size", [1, 2, 4, 8])
-def test_cached_decoding_equals_the_full_pass(size: int) -> None:
-    model = grouped(size)
+def test_cached_decoding_equals_the_full_pass(size: int, layout: Layout) -> None:
+    model = grouped(size, layout)
     phonemes, codes = ids(2, 7), ids(2, 6 * size, high=50)
     text, frames = torch.tensor([7, 4]), torch.tensor([6 * size, 6 * size])
     full = model(phonemes, text, codes, frames)
@@ -112,7 +113,6 @@ def test_a_nar_stage_projects_with_its_codebooks_embedding(nar: NAR) -> None:
         torch.tensor([6]),
         torch.tensor([3]),
     )
-    before = nar(*arguments)
     with torch.no_grad():
         nar.code_embeddings[3].weight[7] = 0  # neither prompt nor lower codebooks use it: see the next line
         arguments[2][arguments[2] == 7] = 8
@@ -121,14 +121,80 @@ def test_a_nar_stage_projects_with_its_codebooks_embedding(nar: NAR) -> None:
     assert sum(p.numel() for n, p in nar.named_parameters() if "head" in n) == 0
 
 
-def test_groups_of_one_are_no_groups(ar: AR) -> None:
-    assert sum(p.numel() for p in ar.group_projection.parameters()) == 0
-    codes = ids(1, 9, high=50)
-    plain = ar.code_embedding(codes) * ar.config.dim**0.5
-    positions = (
-        ar.embed_groups(torch.zeros_like(codes)) - ar.code_embedding(torch.zeros_like(codes)) * ar.config.dim**0.5
+def test_the_nar_model_of_valle2_is_equations_12_to_14(nar: NAR) -> None:
+    if nar.layout != "valle2":
+        pytest.skip("is about the layout valle2")
+    phonemes, prompt, target, stage = ids(1, 5), ids(1, 4, 8, high=50), ids(1, 6, 8, high=50), 3
+    end, scale = nar.phoneme_embedding.weight[-1:], TINY.dim**0.5
+    table = nar.prompt_positions.table.weight
+    codes = torch.cat(
+        [
+            sum(nar.code_embeddings[j](prompt[0, :, j]) for j in range(8)),
+            sum(nar.code_embeddings[j](target[0, :, j]) for j in range(stage)),
+        ]
     )
-    torch.testing.assert_close(ar.embed_groups(codes), plain + positions)
+    text = torch.cat((nar.phoneme_embedding(phonemes[0]), end)) * scale + nar.phoneme_positions.table.weight[:6]
+    marks = torch.cat((end, nar.stage_embedding(torch.tensor([stage])))) * scale
+    sequence = torch.cat((text, codes * scale + table[:10], marks))
+    hidden = nar.transformer(sequence[None])[0, 10:16]  # after 6 of text and 4 of prompt
+    lengths = [torch.tensor([n]) for n in (5, 4, 6)]
+    found = nar(phonemes, lengths[0], prompt, lengths[1], target, lengths[2], torch.tensor([stage]))
+    torch.testing.assert_close(found[0], hidden @ nar.code_embeddings[stage].weight.T, atol=1e-4, rtol=1e-4)
+
+
+def test_groups_of_one_are_valle_bit_for_bit() -> None:
+    """VALL-E, section 4.2.1, written out: embeddings with positions of their own, an end of text, causal, tied."""
+    model, dim = grouped(1), TINY.dim
+    assert not any("group" in name for name, _ in model.named_parameters())
+    phonemes, codes = ids(1, 7), ids(1, 9, high=50)
+
+    def place(embedded: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        return embedded * dim**0.5 + scale * sinusoidal_positions(torch.arange(embedded.shape[1])[None], dim)
+
+    end_of_text = torch.full((1, 1), model.phoneme_embedding.num_embeddings - 1)
+    text = model.phoneme_embedding(torch.cat((phonemes, end_of_text), 1))
+    x = torch.cat(
+        (place(text, model.phoneme_positions.scale), place(model.code_embedding(codes), model.code_positions.scale)), 1
+    )
+    for index, block in enumerate(model.transformer.blocks):
+        x = block(x, causal=True, mask=None, stage=None, cache=None, layer=index)
+    expected = model.transformer.norm(x)[:, 7:] @ model.code_embedding.weight.T
+    found = model(phonemes, torch.tensor([7]), codes, torch.tensor([9]))
+    assert torch.equal(found[:, :, 0], expected)
+
+
+@pytest.mark.parametrize("size", [2, 4, 8])
+def test_a_group_is_its_codes_embeddings_side_by_side_and_predicts_its_codes_at_once(size: int) -> None:
+    """VALL-E 2, equation 7 and the group prediction layer of section 3.2."""
+    model = grouped(size)
+    codes, no_positions = ids(1, 3 * size, high=50), model.code_positions(torch.zeros(1, 3, TINY.dim))
+    for group in range(3):
+        row = model.code_embedding(codes[:, group * size : (group + 1) * size]).reshape(1, -1)
+        expected = row @ model.group_embedding.weight.T * TINY.dim**0.5
+        torch.testing.assert_close((model.embed_groups(codes) - no_positions)[:, group], expected)
+    hidden = torch.randn(TINY.dim)
+    vectors = (model.group_prediction.weight @ hidden).view(size, TINY.dim)
+    torch.testing.assert_close(model.predict_group(hidden), vectors @ model.code_embedding.weight.T)
+
+
+@pytest.mark.parametrize("layout", ["valle", "valle2"])
+def test_valle2_has_two_marks_between_text_and_speech_and_valle_one(layout: Layout) -> None:
+    model = grouped(2, layout)
+    _, lengths = model.embed_phonemes(ids(1, 5), torch.tensor([5]))
+    assert lengths.item() - 5 == {"valle": 1, "valle2": 2}[layout]
+    assert (model.most_frames is None) == (layout == "valle")
+
+
+def test_a_model_of_groups_can_begin_as_one_of_single_codes() -> None:
+    single, double = grouped(1), grouped(2)
+    double.start_from_single_codes()
+    groups = {name: value for name, value in double.state_dict().items() if name.startswith("group_")}
+    double.load_state_dict({**single.state_dict(), **groups})
+    codes = ids(1, 2, high=50)
+    lengths = torch.tensor([5]), torch.tensor([2])
+    found = double(ids(1, 5), lengths[0], codes, lengths[1])
+    last = single(ids(1, 5), lengths[0], codes[:, 1:], torch.tensor([1]))  # a group stands where a code stood
+    torch.testing.assert_close(found, last.expand(-1, -1, 2, -1))
 
 
 def test_targets_are_codes_then_a_group_of_end_marks_then_nothing() -> None:

@@ -15,6 +15,7 @@ import valle
 from tests.conftest import command
 from valle import audio
 from valle.data import kaldi
+from valle.models.sampling import NARSampling, Sampling
 from valle.synthesis import TTS, Prompt
 from valle.synthesis.testset import choose_prompts
 
@@ -88,8 +89,8 @@ def test_a_text_says_the_same_alone_and_in_a_batch(tts: TTS, speech: Path) -> No
 def test_the_bundled_model_speaks_the_text_to_its_end(corpus: Path, tmp_path: Path) -> None:
     utterance = kaldi.with_durations(kaldi.read(corpus / "test_seen"))[0]
     prompt = choose_prompts(kaldi.read(corpus / "test_seen"))[utterance.id]
-    command("valle-synth", "--prompt", prompt.path, "--prompt-text", prompt.text, "--text", utterance.text,
-            "-o", tmp_path / "out.wav", cwd=tmp_path)  # fmt: skip
+    command("valle-synth", "--prompt", prompt.utterance.path, "--prompt-text", str(prompt.text),
+            "--text", utterance.text, "-o", tmp_path / "out.wav", cwd=tmp_path)  # fmt: skip
     spoken = audio.read(tmp_path / "out.wav")
     assert utterance.duration is not None
     assert 0.75 < spoken.duration / utterance.duration < 1.35
@@ -98,15 +99,15 @@ def test_the_bundled_model_speaks_the_text_to_its_end(corpus: Path, tmp_path: Pa
 
 def test_the_nar_model_gets_no_longer_prompt_than_in_training(tts: TTS, speech: Path) -> None:
     voice = tts.prompt(speech, "Hello there.")
-    target = tts.phonemes([TEXT])[0]
+    target = tts.symbols([TEXT])[0]
     both = [*(voice.symbols or []), " ", *target]
     short = Prompt(voice.codes[: tts.nar_prompt_frames], voice.symbols)
-    phonemes, codes = tts._nar_inputs(short, both, target)
+    phonemes, codes = tts._nar_inputs(short, both, target, tts.nar_prompt_frames)
     assert len(phonemes) == len(both)
     assert codes.equal(short.codes)
     long = Prompt(torch.cat((voice.codes, voice.codes, voice.codes)), voice.symbols)
     assert len(long.codes) > tts.nar_prompt_frames
-    phonemes, codes = tts._nar_inputs(long, both, target)
+    phonemes, codes = tts._nar_inputs(long, both, target, tts.nar_prompt_frames)
     assert len(phonemes) == len(target)
     assert len(codes) == tts.nar_prompt_frames
 
@@ -119,13 +120,69 @@ def test_help_is_light() -> None:
     assert "--prompt-text" in shown
 
 
-def test_prompts_are_other_utterances_of_the_speaker(corpus: Path) -> None:
-    utterances = kaldi.read(corpus / "test_unseen")
-    for key, prompt in choose_prompts(utterances).items():
-        assert key != prompt.id
-        assert key.rsplit("-", 1)[0] == prompt.speaker
-    alone = choose_prompts(utterances[:1])
-    assert alone[utterances[0].id].id == utterances[0].id
+def test_the_papers_protocols_choose_their_prompts(corpus: Path) -> None:
+    utterances = kaldi.with_durations(kaldi.read(corpus / "test_unseen"))
+    by_speaker: dict[str, list[kaldi.Utterance]] = {}
+    for u in utterances:
+        by_speaker.setdefault(u.speaker, []).append(u)
+    before = {u.id: group[i - 1] for group in by_speaker.values() for i, u in enumerate(group)}  # the first: the last
+
+    for key, choice in choose_prompts(utterances, "reference").items():
+        assert (choice.utterance, choice.seconds, choice.text) == (before[key], None, before[key].text)
+    cropped = choose_prompts(utterances, "reference", 2.0)
+    assert all((c.seconds, c.text) == (2.0, None) for c in cropped.values())
+
+    for u in utterances:
+        choice = choose_prompts(utterances, "closest", 4.0)[u.id]
+        lengths = [o.duration for o in by_speaker[u.speaker] if o.id != u.id]
+        assert choice.utterance.id != u.id
+        assert choice.utterance.duration == max((d for d in lengths if d <= 4.0), default=min(lengths))
+
+    long = [u for u in utterances if u.duration > 3.0]
+    for u in long:
+        choice = choose_prompts(long, "continuation")[u.id]
+        assert (choice.utterance, choice.seconds, choice.text) == (u, 3.0, "")
+        assert abs(choice.read().duration - 3.0) < 0.01
+    with pytest.raises(valle.UserError, match="valle-prepare subset"):
+        choose_prompts(utterances, "continuation", 60.0)
+
+    alone = choose_prompts(utterances[:1])[utterances[0].id]
+    assert (alone.utterance.id, alone.text) == (utterances[0].id, None)
+
+
+def test_a_continuation_begins_with_its_prompt(tts: TTS, corpus: Path, run_directory: Path, tmp_path: Path) -> None:
+    command("valle-synth", "--model", run_directory, "--data", corpus / "test_seen", "--limit", "2", "--output-dir",
+            tmp_path, "--protocol", "continuation", "--prompt-seconds", "1", "--num-candidates", "2")  # fmt: skip
+    for prompt in (tmp_path / "prompts").iterdir():
+        given = tts.codec.encode(audio.read(prompt).samples, 16_000)
+        for candidate in (1, 2):
+            spoken = audio.read(tmp_path / f"{prompt.stem}-{candidate}.wav").samples
+            assert len(spoken) > 16_000  # a second of prompt, and something after it
+            np.testing.assert_allclose(spoken[:12_000], tts.codec.decode(given)[:12_000], atol=2e-3)
+
+
+def test_text_that_is_gone_on_from_is_read_once(tts: TTS, speech: Path) -> None:
+    prompt = tts.beginning(speech)
+    target = tts.symbols([TEXT])[0]
+    assert tts.units.join(prompt.symbols or [], target) == target
+    assert torch.equal(tts._prefix(prompt), prompt.codes[:, 0])  # no mark that parts it from what follows
+
+
+def test_nar_codes_are_greedy_or_drawn_from_the_seed(tts: TTS, speech: Path) -> None:
+    voice = tts.prompt(speech)
+
+    def speak(seed: int, sampling: NARSampling) -> torch.Tensor:
+        return tts.synthesize_batch([TEXT], [voice], [seed], Sampling(temperature=0), 1, sampling)[0].codes
+
+    assert torch.equal(speak(1, NARSampling()), speak(2, NARSampling()))
+    drawn = [speak(seed, NARSampling(temperature=1.0)) for seed in (1, 1, 2)]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert torch.equal(drawn[0][:, 0], drawn[2][:, 0])  # the first codebook is the AR model's
+    coarse = speak(1, NARSampling(stages=2))
+    assert torch.equal(coarse, speak(1, NARSampling())[:, :3])
+    short = speak(1, NARSampling(prompt_seconds=0.2))
+    assert torch.equal(short[:, 0], coarse[:, 0])
 
 
 def bad_prompt(kind: str, folder: Path) -> Path:

@@ -15,6 +15,13 @@ def _main() -> None:
     parser.add_argument("--codec", default="mini", help="codec of the round trip")
     parser.add_argument("--codec-dir", type=Path, help="where the weights of a pretrained codec lie")
     parser.add_argument("--recognizer", default="whisper-tiny.en", help="whisper-tiny.en (comes along) or a folder")
+    parser.add_argument(
+        "--select",
+        default="first",
+        choices=["first", "sort", "max"],
+        help="of several candidates: the first; the best by similarity and words, sorted as in VALL-E 2; the best of "
+        "each score",
+    )
     parser.add_argument("--title", default="Scores", help="heading of the report")
     args = parser.parse_args()
 
@@ -28,7 +35,7 @@ def _main() -> None:
 
     items = pairs(kaldi.read(args.data), read_prompts(args.synthesized), args.synthesized)
     recognizer, encoder = Recognizer(args.recognizer), SpeakerEncoder()
-    scores = score(items, codec.load(args.codec, args.codec_dir), args.output, recognizer, encoder)
+    scores = score(items, codec.load(args.codec, args.codec_dir), args.output, recognizer, encoder, args.select)
     write_report(args.output, args.title, items, scores)
     print(markdown(args.title, scores))
     print(args.output / "index.html")

@@ -35,6 +35,15 @@ def _parser() -> Parser:
     part.add_argument("held_out", type=Path, help="data directory of the speakers parted off")
     part.add_argument("--speakers", type=int, required=True, help="how many speakers to part off")
     part.add_argument("--seed", type=int, default=0)
+    subset = commands.add_parser("subset", help="the utterances of a certain length, e.g. the papers' 4 to 10 seconds")
+    subset.add_argument("directory", type=Path)
+    subset.add_argument("output", type=Path, help="data directory of these utterances")
+    subset.add_argument("--min-seconds", type=float, default=4.0)
+    subset.add_argument("--max-seconds", type=float, default=10.0)
+    bpe = commands.add_parser("bpe", help="learn text units (byte pair encoding) from a data directory's text")
+    bpe.add_argument("directory", type=Path)
+    bpe.add_argument("output", type=Path, help="file of the units, for `--data.init_args.bpe` of valle-train")
+    bpe.add_argument("--size", type=int, default=2000, help="how many units (default: 2000)")
     return parser
 
 
@@ -70,6 +79,23 @@ def _main() -> None:
         for fault in faults:
             print(fault)
         print(f"{args.directory}: {count} utterances, {len(faults)} faults mended")
+    elif args.command == "subset":
+        utterances = kaldi.with_durations(kaldi.read(args.directory))
+        kept = [u for u in utterances if args.min_seconds <= (u.duration or 0) <= args.max_seconds]
+        if not kept:
+            raise UserError(
+                f"{args.directory}: no utterance lasts {args.min_seconds} to {args.max_seconds} s; widen the bounds"
+            )
+        kaldi.write(args.output, kept)
+        hours = sum(u.duration or 0 for u in kept) / 3600
+        print(f"{args.output}: {len(kept)} of {len(utterances)} utterances, {hours:.2f} hours")
+    elif args.command == "bpe":
+        from valle.files import write_text
+        from valle.text import bpe_symbols, normalize, train_bpe
+
+        tokenizer = train_bpe([normalize(u.text) for u in kaldi.read(args.directory)], args.size)
+        write_text(args.output, tokenizer + "\n")
+        print(f"{args.output}: {len(bpe_symbols(tokenizer))} units")
     else:
         rest, held_out = kaldi.split(kaldi.read(args.directory), args.speakers, args.seed)
         for directory, utterances in ((args.rest, rest), (args.held_out, held_out)):

@@ -10,7 +10,7 @@ from valle.cli.common import Parser, run
 from valle.errors import UserError
 
 if TYPE_CHECKING:
-    from valle.models.sampling import Sampling
+    from valle.models.sampling import NARSampling, Sampling
 
 
 def _parser() -> Parser:
@@ -23,21 +23,39 @@ def _parser() -> Parser:
     source.add_argument(
         "--data", type=Path, help="data directory: each utterance in its own speaker's voice, for scoring"
     )
-    parser.add_argument("--limit", type=int, help="with --data: so many utterances, evenly spread")
     parser.add_argument("--model", default="mini", help="run directory, or name of a bundled model")
-    parser.add_argument("--codec-dir", type=Path, help="where the weights of a pretrained codec lie")
+    parser.add_argument("--codec-dir", type=Path, help="where the weights of a pretrained codec and decoder lie")
+    parser.add_argument("--decoder", choices=["vocos"], help="speak EnCodec's codes with Vocos, as in VALL-E 2")
     parser.add_argument("-o", "--output", type=Path, default=Path("out.wav"), help=".wav or .flac, for --text")
     parser.add_argument("--output-dir", type=Path, help="folder of the files, for --text-file and --data")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same samples")
     parser.add_argument("--num-candidates", type=int, default=1, help="draws a text; file names get -1, -2, ...")
-    parser.add_argument("--temperature", type=float, default=1.0, help="0 takes the most likely code")
-    parser.add_argument("--top-k", type=int, help="keep the k most likely codes")
-    parser.add_argument("--top-p", type=float, help="nucleus: keep codes up to this probability (0.7)")
-    parser.add_argument(
-        "--repetition-aware", action=argparse.BooleanOptionalAction, default=False, help="VALL-E 2's sampling"
-    )
     parser.add_argument("--batch-size", type=int, default=16, help="texts spoken at once")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    first = parser.add_argument_group("the first codebook (AR model)")
+    first.add_argument("--temperature", type=float, default=1.0, help="0 takes the most likely code")
+    first.add_argument("--top-k", type=int, help="keep the k most likely codes")
+    first.add_argument("--top-p", type=float, help="nucleus: keep codes up to this probability (0.7)")
+    first.add_argument(
+        "--repetition-aware", action=argparse.BooleanOptionalAction, default=False, help="VALL-E 2's sampling"
+    )
+    first.add_argument("--ras-window", type=int, default=10, help="K, the codes it looks back at")
+    first.add_argument("--ras-threshold", type=float, default=0.1, help="t_r, the share it draws again above")
+    rest = parser.add_argument_group("the other codebooks (NAR model)")
+    rest.add_argument("--nar-temperature", type=float, default=0.0, help="0 takes the most likely code, as the papers")
+    rest.add_argument("--nar-stages", type=int, default=7, help="codebooks filled in after the first")
+    rest.add_argument("--nar-prompt-seconds", type=float, help="longest acoustic prompt; default: as in training")
+    data = parser.add_argument_group("with --data")
+    data.add_argument("--limit", type=int, help="so many utterances, evenly spread")
+    data.add_argument(
+        "--protocol",
+        default="closest",
+        choices=["closest", "reference", "continuation"],
+        help="prompt: the speaker's utterance closest to but not over --prompt-seconds; the one before; "
+        "or the utterance's own beginning, which is gone on from",
+    )
+    data.add_argument("--prompt-seconds", type=float, help="default: 3; with reference: the whole utterance")
+    data.add_argument("--voice-alone", action="store_true", help="do not give the prompt's text")
     return parser
 
 
@@ -59,7 +77,16 @@ def _sampling(args: argparse.Namespace) -> Sampling:
 
     top_p = SPEECH_TOP_P if args.top_p is None else args.top_p
     try:
-        return Sampling(args.temperature, args.top_k, top_p, args.repetition_aware)
+        return Sampling(args.temperature, args.top_k, top_p, args.repetition_aware, args.ras_window, args.ras_threshold)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _nar_sampling(args: argparse.Namespace) -> NARSampling:
+    from valle.models.sampling import NARSampling
+
+    try:
+        return NARSampling(args.nar_temperature, args.nar_stages, args.nar_prompt_seconds)
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -67,41 +94,46 @@ def _sampling(args: argparse.Namespace) -> Sampling:
 def _speak_data(args: argparse.Namespace) -> None:
     if args.output_dir is None:
         raise UserError("--data needs --output-dir")
-    sampling = _sampling(args)
+    if args.prompt_seconds is not None and args.prompt_seconds < 0.5:
+        raise UserError(f"--prompt-seconds {args.prompt_seconds}: a prompt needs at least 0.5 s")
+    sampling, nar_sampling = _sampling(args), _nar_sampling(args)
     from valle.synthesis import load
-    from valle.synthesis.testset import speak_directory
+    from valle.synthesis.testset import DirectoryOptions, speak_directory
 
-    tts = load(args.model, args.codec_dir, args.device)
-    done = speak_directory(tts, args.data, args.output_dir, args.seed, sampling, args.batch_size, args.limit)
+    tts = load(args.model, args.codec_dir, args.device, args.decoder)
+    options = DirectoryOptions(
+        args.protocol, args.prompt_seconds, args.voice_alone, args.num_candidates, args.batch_size, args.limit
+    )
+    done = speak_directory(tts, args.data, args.output_dir, args.seed, sampling, nar_sampling, options)
     print(f"{args.output_dir}: {done} utterances spoken")
 
 
 def _main() -> None:
     args = _parser().parse_args()
+    if args.num_candidates < 1 or args.batch_size < 1:
+        raise UserError("--num-candidates and --batch-size must be at least 1")
     if args.data is not None:
         _speak_data(args)
         return
     if args.prompt is None:
         raise UserError("--prompt is missing; give a recording of the voice")
     texts = _texts(args)
-    if args.num_candidates < 1 or args.batch_size < 1:
-        raise UserError("--num-candidates and --batch-size must be at least 1")
     for path in texts:
         if path.suffix.lower() not in (".wav", ".flac"):
             raise UserError(f"{path}: can only write .wav and .flac")
 
-    sampling = _sampling(args)
+    sampling, nar_sampling = _sampling(args), _nar_sampling(args)
     from valle.synthesis import load
 
-    tts = load(args.model, args.codec_dir, args.device)
+    tts = load(args.model, args.codec_dir, args.device, args.decoder)
     prompt = tts.prompt(args.prompt, args.prompt_text)
-    tts.phonemes(list(texts.values()))  # a text that cannot be spoken stops the command before anything is written
+    tts.symbols(list(texts.values()))  # a text that cannot be spoken stops the command before anything is written
     paths = list(texts)
     for start in range(0, len(paths), args.batch_size):
         batch = paths[start : start + args.batch_size]
         seeds = [args.seed + args.num_candidates * (start + i) for i in range(len(batch))]
         spoken = tts.synthesize_batch(
-            [texts[path] for path in batch], [prompt] * len(batch), seeds, sampling, args.num_candidates
+            [texts[path] for path in batch], [prompt] * len(batch), seeds, sampling, args.num_candidates, nar_sampling
         )
         for index, speech in enumerate(spoken):
             path, candidate = batch[index // args.num_candidates], index % args.num_candidates

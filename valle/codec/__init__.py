@@ -12,18 +12,23 @@ BUNDLED = Path(__file__).parent.parent / "assets" / "codecs"
 __all__ = ["Codec", "load"]
 
 
-def load(name: str | Path, codec_dir: str | Path | None = None) -> Codec:
+def load(name: str | Path, codec_dir: str | Path | None = None, decoder: str | None = None) -> Codec:
     """A codec by its name, or from the folder it was exported to.
 
     name:      "mini" (bundled), "encodec_24khz", or a folder with codec.json
-    codec_dir: where the weights of a pretrained codec lie; its download cache when not given
+    codec_dir: where the weights of a pretrained codec and decoder lie; their download cache when not given
+    decoder:   "vocos" decodes "encodec_24khz" with Vocos, as in VALL-E 2; None: the codec's own decoder
 
     Raises UserError for an unknown name or missing weights.
     """
+    if decoder not in (None, "vocos"):
+        raise UserError(f"decoder {decoder!r} is not known; use vocos, or none for the codec's own")
     if str(name) == "encodec_24khz":
         from valle.codec.encodec import load_encodec
 
-        return load_encodec(Path(codec_dir) if codec_dir else None)
+        return load_encodec(Path(codec_dir) if codec_dir else None, decoder)
+    if decoder is not None:
+        raise UserError(f"decoder {decoder!r} speaks the codes of encodec_24khz, not of {str(name)!r}; leave it out")
     from valle.codec.trained import load_trained
 
     bundled = sorted(path.name for path in BUNDLED.iterdir()) if BUNDLED.is_dir() else []

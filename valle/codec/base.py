@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from valle import audio
-from valle.errors import UserError
 
 CHUNK_FRAMES = 1500  # frames coded at a time: memory stays bounded however long a file is
 
@@ -110,10 +109,3 @@ class Codec(ABC):
             )
             for start in range(0, frames, CHUNK_FRAMES)
         ]
-
-
-def missing_weights(name: str, where: str) -> UserError:
-    """The one line for a codec whose weights cannot be had."""
-    return UserError(
-        f"codec {name!r}: no weights in {where}; give --codec-dir with the file in it, or use --codec mini"
-    )

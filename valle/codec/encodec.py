@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import pickle
-import sys
 from pathlib import Path
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
-from valle.codec.base import Codec, missing_weights
+from valle.codec.base import Codec
 from valle.codec.encodec_package import EncodecModel
 from valle.codec.quantizer import codebook_vectors
+from valle.codec.vocos import VocosDecoder, load_vocos
+from valle.codec.weights import find_weights
 from valle.errors import UserError
 
 WEIGHTS = "encodec_24khz-d7cc33bc.th"
@@ -22,14 +23,17 @@ URL = f"https://dl.fbaipublicfiles.com/encodec/v0/{WEIGHTS}"
 class EncodecCodec(Codec):
     """EnCodec 24 kHz: 75 frames a second, 8 codebooks of 1024.
 
-    weights: the package's own checkpoint file. Its LSTM remembers without a limit, so a file longer than a chunk is
-    coded with five seconds of context: the same codes up to rare near-ties.
+    weights: the package's own checkpoint file
+    decoder: turns codes into speech in the place of EnCodec's own decoder
+
+    EnCodec's LSTM remembers without a limit, so a file longer than a chunk is coded with five seconds of context: the
+    same codes up to rare near-ties.
     """
 
     name = "encodec_24khz"
     sample_rate, hop, num_codebooks, codebook_size, context = 24_000, 320, 8, 1024, 375
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, weights: Path, decoder: VocosDecoder | None = None) -> None:
         self.model = EncodecModel.encodec_model_24khz(pretrained=False)
         try:
             state = torch.load(weights, map_location="cpu", weights_only=True)
@@ -38,6 +42,7 @@ class EncodecCodec(Codec):
             raise UserError(f"{weights}: not EnCodec's 24 kHz weights ({str(error).splitlines()[0]})") from error
         self.model.set_target_bandwidth(6.0)
         self.model.eval()
+        self.decoder = decoder
 
     @property
     def codebooks(self) -> Tensor:
@@ -55,23 +60,16 @@ class EncodecCodec(Codec):
         samples = torch.zeros(len(codes), codes.shape[1] * self.hop)
         for row, item, length in zip(samples, codes, frames.tolist(), strict=True):
             if length > 0:
+                if self.decoder is not None:
+                    row[: length * self.hop] = self.decoder(item[:length])
+                    continue
                 decoded = self.model.decode([(rearrange(item[:length], "t q -> 1 q t"), None)])
                 row[: length * self.hop] = decoded[0, 0, : length * self.hop]
         return samples
 
 
-def load_encodec(codec_dir: Path | None) -> EncodecCodec:
-    """From `codec_dir`, else from torch's download cache, else downloaded to it (said on standard error)."""
-    if codec_dir is not None:
-        if not (codec_dir / WEIGHTS).is_file():
-            raise missing_weights("encodec_24khz", f"{codec_dir} (looked for {WEIGHTS})")
-        return EncodecCodec(codec_dir / WEIGHTS)
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS
-    if not cached.is_file():
-        print(f"downloading {URL} to {cached}", file=sys.stderr)
-        try:
-            cached.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(URL, str(cached), hash_prefix=WEIGHTS.split("-")[1].split(".")[0])
-        except (OSError, RuntimeError) as error:
-            raise missing_weights("encodec_24khz", f"{cached} and the download failed ({error})") from error
-    return EncodecCodec(cached)
+def load_encodec(codec_dir: Path | None, decoder: str | None = None) -> EncodecCodec:
+    """Weights from `codec_dir`, else from torch's download cache, else downloaded to it; decoder: "vocos" or None."""
+    vocos = load_vocos(codec_dir) if decoder == "vocos" else None
+    weights = find_weights("codec 'encodec_24khz'", WEIGHTS, URL, codec_dir, instead="use --codec mini")
+    return EncodecCodec(weights, vocos)

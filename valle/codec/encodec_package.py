@@ -1,14 +1,16 @@
 """The one place that imports the `encodec` package.
 
 The package imports torchaudio at its top, for resampling (done here by soxr) and for the discriminator's
-spectrogram. torchaudio has to match torch's build exactly and often does not load, so while `encodec` is imported a
-small stand-in takes its name; afterwards the name is free again.
+spectrogram. torchaudio has to match torch's build exactly and often does not load, so while `encodec` (or `vocos`,
+see there) is imported a small stand-in takes its name; afterwards the name is free again.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 import torch
@@ -39,21 +41,35 @@ class _Spectrogram(nn.Module):
         return spectrum.unflatten(0, audio.shape[:2])
 
 
-def _import_with_stand_in() -> None:
-    stand_in = ModuleType("torchaudio")
-    stand_in.transforms = ModuleType("torchaudio.transforms")  # type: ignore[attr-defined]
-    stand_in.transforms.Spectrogram = _Spectrogram  # type: ignore[attr-defined]
-    before = sys.modules.get("torchaudio")
-    sys.modules["torchaudio"] = stand_in
+@contextmanager
+def torchaudio_stand_in() -> Iterator[None]:
+    """While this lasts, `import torchaudio` finds the little that `encodec` and `vocos` need of it to be imported."""
+    modules = {
+        name: ModuleType(name)
+        for name in (
+            "torchaudio",
+            "torchaudio.transforms",
+            "torchaudio.functional",
+            "torchaudio.functional.functional",
+        )
+    }
+    modules["torchaudio"].transforms = modules["torchaudio.transforms"]  # type: ignore[attr-defined]
+    modules["torchaudio.transforms"].Spectrogram = _Spectrogram  # type: ignore[attr-defined]
+    for name in ("_hz_to_mel", "_mel_to_hz"):  # vocos imports them for a head that is not used here
+        setattr(modules["torchaudio.functional.functional"], name, None)
+    before = {name: sys.modules.get(name) for name in modules}
+    sys.modules.update(modules)
     try:
-        importlib.import_module("encodec.msstftd")
+        yield
     finally:
-        del sys.modules["torchaudio"]
-        if before is not None:
-            sys.modules["torchaudio"] = before
+        for name, module in before.items():
+            del sys.modules[name]
+            if module is not None:
+                sys.modules[name] = module
 
 
-_import_with_stand_in()
+with torchaudio_stand_in():
+    importlib.import_module("encodec.msstftd")
 
 from encodec import EncodecModel  # noqa: E402
 from encodec.modules import SEANetDecoder, SEANetEncoder  # noqa: E402
@@ -68,4 +84,5 @@ __all__ = [
     "ResidualVectorQuantizer",
     "SEANetDecoder",
     "SEANetEncoder",
+    "torchaudio_stand_in",
 ]

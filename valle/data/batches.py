@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from valle.data.tokens import TokensConfig, read_markers, read_vocabulary
 from valle.errors import UserError
-from valle.text import Vocabulary
+from valle.text import PADDING, TextUnits, Vocabulary, bpe_symbols, read_bpe
 
 NEVER = 2**31  # the start of a phoneme that is not known, or padding
 
@@ -25,7 +25,8 @@ NEVER = 2**31  # the start of a phoneme that is not known, or padding
 class Batch:
     """Utterances padded on the right.
 
-    phonemes: (batch, time) ids; codes: (batch, frames, codebook); lengths: (batch,) each; ids: utterances' names
+    phonemes: (batch, time) ids of phonemes or other text units; codes: (batch, frames, codebook); lengths: (batch,)
+    ids:      utterances' names
     starts:   (batch, time), the frame each phoneme begins at; past every frame where it is not known
     """
 
@@ -38,16 +39,21 @@ class Batch:
 
 
 class _Utterances(Dataset[Batch]):
-    """Makes the batch of a set of cuts."""
+    """Makes the batch of a set of cuts; `bpe`: tokenizer of the text, None: its phonemes are read."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self.vocabulary = vocabulary
+    def __init__(self, vocabulary: Vocabulary, bpe: str | None) -> None:
+        self.vocabulary, self.bpe = vocabulary, bpe
 
     def __getitem__(self, cuts: Any) -> Batch:
         cuts = list(cuts)
-        phonemes = [torch.tensor(self.vocabulary.encode(cut.custom["phonemes"])) for cut in cuts]
+        if self.bpe is None:
+            symbols = [cut.custom["phonemes"] for cut in cuts]
+            starts = [torch.tensor(cut.custom.get("starts", [NEVER])) for cut in cuts]
+        else:
+            symbols = TextUnits(bpe=self.bpe)([cut.custom["normalized"] for cut in cuts])
+            starts = [torch.tensor([NEVER])] * len(cuts)
+        phonemes = [torch.tensor(self.vocabulary.encode(row)) for row in symbols]
         codes = [torch.from_numpy(cut.load_custom("codes")).long() for cut in cuts]
-        starts = [torch.tensor(cut.custom.get("starts", [NEVER])) for cut in cuts]
         return Batch(
             phonemes=pad_sequence(phonemes, batch_first=True),
             phoneme_lengths=torch.tensor([len(item) for item in phonemes]),
@@ -87,6 +93,7 @@ class TokensDataModule(L.LightningDataModule):
         num_buckets: of like duration.
         buffer_size: utterances drawn from at a time.
         seed: of the order.
+        bpe: file of text units made by `valle-prepare bpe`, to be read in place of phonemes.
     """
 
     def __init__(
@@ -98,6 +105,7 @@ class TokensDataModule(L.LightningDataModule):
         num_buckets: int = 10,
         buffer_size: int = 20_000,
         seed: int = 0,
+        bpe: str | None = None,
     ) -> None:
         super().__init__()
         self.train, self.valid = [Path(d) for d in train], [Path(d) for d in valid]
@@ -111,7 +119,11 @@ class TokensDataModule(L.LightningDataModule):
                     f"the folders of tokens differ in {key}: {', '.join(sorted(kinds))}; tokenize them alike"
                 )
         self.config = configs[0]
-        self.vocabulary = read_vocabulary([*self.train, *self.valid])
+        self.bpe = read_bpe(Path(bpe)) if bpe else None
+        if self.bpe is None:
+            self.vocabulary = read_vocabulary([*self.train, *self.valid])
+        else:
+            self.vocabulary = Vocabulary([PADDING, *bpe_symbols(self.bpe)])
         self._batches_done = 0
 
     def _cuts(self, directories: list[Path], shuffle: bool) -> Any:
@@ -148,10 +160,12 @@ class TokensDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         sampler = _From(self._sampler(self.train, shuffle=True), self._batches_done)
         self._batches_done = 0
-        return DataLoader(_Utterances(self.vocabulary), sampler=sampler, batch_size=None)  # type: ignore[arg-type]
+        return DataLoader(_Utterances(self.vocabulary, self.bpe), sampler=sampler, batch_size=None)  # type: ignore[arg-type]
 
     def val_dataloader(self) -> DataLoader:
-        return DataLoader(_Utterances(self.vocabulary), sampler=self._sampler(self.valid, False), batch_size=None)
+        return DataLoader(
+            _Utterances(self.vocabulary, self.bpe), sampler=self._sampler(self.valid, False), batch_size=None
+        )
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         moved = {name: value.to(device) for name, value in vars(batch).items() if isinstance(value, Tensor)}

@@ -3,8 +3,9 @@
 A shard is written under a temporary name and renamed when whole, its marker last, so work that was stopped anywhere
 goes on with the first shard that has no marker, and ranks share nothing but the folder.
 
-    OUT/cuts.000000.jsonl.gz   Lhotse cuts: duration, speaker, text, custom["phonemes"], and custom["starts"], the
-                               frame each phoneme begins at, where the data directory has phones.ctm
+    OUT/cuts.000000.jsonl.gz   Lhotse cuts: duration, speaker, text, custom["normalized"], the text as it is spoken,
+                               custom["phonemes"], and custom["starts"], the frame each phoneme begins at, where the
+                               data directory has phones.ctm
     OUT/codes.000000.tar       (time, codebook) int16 arrays
     OUT/shard.000000.json      marker: utterances, seconds, phoneme symbols
     OUT/config.json            data directory's fingerprint, codec, language, shard size
@@ -18,6 +19,7 @@ import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -158,10 +160,10 @@ class Tokenizer:
         phonemes = phonemize(texts, self.config.language)
         codes = self.codec.encode_batch(waveforms, rate)
         cuts = []
-        for u, symbols, item in zip(utterances, phonemes, codes, strict=True):
+        for u, words, symbols, item in zip(utterances, texts, phonemes, codes, strict=True):
             duration = len(item) / self.codec.frame_rate
             line = SupervisionSegment(u.id, u.id, 0.0, duration, text=u.text, speaker=u.speaker)
-            custom: dict[str, list] = {"phonemes": symbols}
+            custom: dict[str, Any] = {"normalized": words, "phonemes": symbols}
             if u.phones:
                 custom["starts"] = [round(s * self.codec.frame_rate) for s in symbol_starts(symbols, u.phones)]
             cut = MonoCut(u.id, 0.0, duration, 0, supervisions=[line], custom=custom)

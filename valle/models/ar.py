@@ -1,6 +1,6 @@
 """The autoregressive model: phonemes and the first codebook so far -> the first codebook's next group of codes.
 
-VALL-E (arXiv 2301.02111, section 4.2.1); grouped code modelling as in VALL-E 2 (arXiv 2406.05370, section 3.2).
+VALL-E (arXiv 2301.02111, section 4.2.1) and VALL-E 2 (arXiv 2406.05370, sections 3.2 and 3.3.1).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from valle.models.transformer import KVCache, Transformer, TransformerConfig, length_mask, sinusoidal_positions, splice
+from valle.models.transformer import KVCache, Layout, Positions, Transformer, TransformerConfig, length_mask, splice
 
 
 class AR(nn.Module):
@@ -21,43 +21,76 @@ class AR(nn.Module):
         config: sizes of the transformer.
         codebook_size: entries of the first codebook; the id `codebook_size` is the end mark.
         group_size: codes predicted by one step (G). 1 is VALL-E, 2, 4 and 8 are VALL-E 2.
+        layout: "valle", or "valle2": a mark for the beginning of speech after the one for the end of text (VALL-E 2,
+            equation 8), and learned positions.
+        tied: codes are predicted with the weights of their embedding, as in both papers (VALL-E, section 4.2.1;
+            VALL-E 2, section 3.2); False gives the prediction its own.
     """
 
     def __init__(
-        self, vocabulary_size: int, config: TransformerConfig, codebook_size: int = 1024, group_size: int = 1
+        self,
+        vocabulary_size: int,
+        config: TransformerConfig,
+        codebook_size: int = 1024,
+        group_size: int = 1,
+        layout: Layout = "valle",
+        tied: bool = True,
     ) -> None:
         super().__init__()
         if group_size not in (1, 2, 4, 8):
             raise ValueError(f"group_size {group_size} is not one of 1, 2, 4, 8")
         self.config, self.codebook_size, self.group_size = config, codebook_size, group_size
         self.end = codebook_size
-        self.phoneme_embedding = nn.Embedding(vocabulary_size + 1, config.dim)  # the last one: end of text
+        self.first_mark, self.marks = vocabulary_size, {"valle": 1, "valle2": 2}[layout]
+        self.phoneme_embedding = nn.Embedding(vocabulary_size + self.marks, config.dim)
         self.code_embedding = nn.Embedding(codebook_size + 1, config.dim)
-        self.group_projection: nn.Module = nn.Identity()  # section 3.2: concatenate the group's embeddings and project
+        self.phoneme_positions = Positions(config.dim, learned=layout == "valle2")
+        self.code_positions = Positions(config.dim, learned=layout == "valle2")
+        # VALL-E 2, section 3.2: a group is embedded as its codes' embeddings side by side, projected, and predicted
+        # by a projection to as many vectors as it has codes. A group of one needs neither.
+        self.group_embedding: nn.Module = nn.Identity()
+        self.group_prediction: nn.Module = nn.Identity()
         if group_size > 1:
-            self.group_projection = nn.Linear(group_size * config.dim, config.dim, bias=False)
+            self.group_embedding = nn.Linear(group_size * config.dim, config.dim, bias=False)
+            self.group_prediction = nn.Linear(config.dim, group_size * config.dim, bias=False)
         self.transformer = Transformer(config)
-        self.head = nn.Linear(config.dim, group_size * (codebook_size + 1), bias=False)
+        self.head = nn.Linear(config.dim, codebook_size + 1, bias=False)
+        if tied:
+            self.head.weight = self.code_embedding.weight
         for weight in (self.phoneme_embedding.weight, self.code_embedding.weight, self.head.weight):
             nn.init.normal_(weight, std=0.02)
-        scale = 0.02 * config.dim**0.5  # token and position start with comparable size
-        self.phoneme_scale = nn.Parameter(torch.tensor(scale))
-        self.code_scale = nn.Parameter(torch.tensor(scale))
+
+    @torch.no_grad()
+    def start_from_single_codes(self) -> None:
+        """Let groups begin as what a model of single codes knows: a group is its last code, and each code of the next
+        group is predicted as the next code would be. For training that goes on from weights of `group_size` 1."""
+        if self.group_size > 1:
+            one = torch.eye(self.config.dim)
+            nothing = torch.zeros(self.config.dim, (self.group_size - 1) * self.config.dim)
+            self.group_embedding.get_parameter("weight").copy_(torch.cat((nothing, one), dim=1))
+            self.group_prediction.get_parameter("weight").copy_(one.repeat(self.group_size, 1))
+
+    @property
+    def most_frames(self) -> int | None:
+        """Frames of prompt and speech that the model has positions for; None: any number."""
+        return None if self.code_positions.most is None else self.code_positions.most * self.group_size
 
     def embed_phonemes(self, phonemes: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, time) ids -> (batch, time + 1, dim) with the end of text after each row, and its lengths."""
-        phonemes = F.pad(phonemes, (0, 1))
-        phonemes = phonemes.scatter(1, lengths[:, None], self.phoneme_embedding.num_embeddings - 1)
-        positions = torch.arange(phonemes.shape[1], device=phonemes.device)
+        """(batch, time) ids -> (batch, time + marks, dim) with the marks after each row, and its lengths."""
+        phonemes = F.pad(phonemes, (0, self.marks))
+        for mark in range(self.marks):
+            phonemes = phonemes.scatter(1, lengths[:, None] + mark, self.first_mark + mark)
         embedded = self.phoneme_embedding(phonemes) * self.config.dim**0.5
-        return embedded + self.phoneme_scale * sinusoidal_positions(positions, self.config.dim), lengths + 1
+        return self.phoneme_positions(embedded), lengths + self.marks
 
     def embed_groups(self, codes: Tensor, first: Tensor | int = 0) -> Tensor:
         """(batch, groups * G) codes -> (batch, groups, dim); `first`: position of the first group, a row's own."""
         groups = rearrange(self.code_embedding(codes), "b (t g) d -> b t (g d)", g=self.group_size)
-        positions = torch.arange(groups.shape[1], device=codes.device) + torch.as_tensor(first).view(-1, 1)
-        embedded = self.group_projection(groups) * self.config.dim**0.5
-        return embedded + self.code_scale * sinusoidal_positions(positions, self.config.dim)
+        return self.code_positions(self.group_embedding(groups) * self.config.dim**0.5, first)
+
+    def predict_group(self, hidden: Tensor) -> Tensor:
+        """(..., dim) -> logits of the next group's codes (..., G, codebook_size + 1)."""
+        return self.head(rearrange(self.group_prediction(hidden), "... (g d) -> ... g d", g=self.group_size))
 
     def forward(self, phonemes: Tensor, phoneme_lengths: Tensor, codes: Tensor, code_lengths: Tensor) -> Tensor:
         """Logits of every group and of the end after the last: teacher forcing.
@@ -70,9 +103,9 @@ class AR(nn.Module):
         sequence, _ = splice([(text, text_lengths), (self.embed_groups(codes), code_lengths // self.group_size)])
         hidden = self.transformer(sequence, causal=True)
         steps = torch.arange(codes.shape[1] // self.group_size + 1, device=codes.device)
-        index = (text_lengths[:, None] - 1 + steps).clamp(max=hidden.shape[1] - 1)  # the end of text predicts group 0
+        index = (text_lengths[:, None] - 1 + steps).clamp(max=hidden.shape[1] - 1)  # the last mark predicts group 0
         hidden = hidden.gather(1, index[..., None].expand(-1, -1, hidden.shape[2]))
-        return rearrange(self.head(hidden), "b t (g v) -> b t g v", g=self.group_size)
+        return self.predict_group(hidden)
 
     def targets(self, codes: Tensor, lengths: Tensor, given: Tensor | None = None) -> Tensor:
         """What `forward` should predict: (batch, frames / G + 1, G), the codes, a group of end marks, then -100.
@@ -118,7 +151,7 @@ class AR(nn.Module):
         hidden = self.transformer(sequence, causal=True, cache=cache)
         cache.advance(lengths, sequence.shape[1])
         last = hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
-        return rearrange(self.head(last), "b (g v) -> b g v", g=self.group_size)
+        return self.predict_group(last)
 
     def step(self, codes: Tensor, position: Tensor, cache: KVCache, mask: Tensor | None = None) -> Tensor:
         """One group of codes (batch, G) at its (batch,) group position -> logits of the next (batch, G, entries).
@@ -127,4 +160,4 @@ class AR(nn.Module):
         """
         hidden = self.transformer(self.embed_groups(codes, position), mask=mask, cache=cache)
         cache.advance(1, 1)
-        return rearrange(self.head(hidden[:, 0]), "b (g v) -> b g v", g=self.group_size)
+        return self.predict_group(hidden[:, 0])

@@ -1,6 +1,6 @@
 """The non-autoregressive model: phonemes, an acoustic prompt and codebooks < j -> codebook j, all frames at once.
 
-VALL-E (arXiv 2301.02111, section 4.2.2).
+VALL-E (arXiv 2301.02111, section 4.2.2) and VALL-E 2 (arXiv 2406.05370, section 3.3.2).
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from valle.models.transformer import Transformer, TransformerConfig, length_mask, sinusoidal_positions, splice
+from valle.models.sampling import NARSampling, draw
+from valle.models.transformer import Layout, Positions, Transformer, TransformerConfig, length_mask, splice
 
 
 class NeighbouringFrames(nn.Module):
@@ -28,14 +29,17 @@ class NeighbouringFrames(nn.Module):
 
 
 class NAR(nn.Module):
-    """A transformer with full attention over `phonemes ++ prompt ++ target`; stage j enters by adaptive layer norm.
+    """A transformer with full attention over `phonemes ++ prompt ++ target`.
 
     Args:
         vocabulary_size: number of phoneme ids; id 0 is padding.
         config: sizes of the transformer.
         codebook_size: entries of each codebook.
         num_codebooks: stages are 1 .. num_codebooks - 1; codebook 0 is the AR model's.
-        local_frames: frames that a convolution over the target's embeddings sees; 0 is the paper, without one.
+        local_frames: frames that a convolution over the target's embeddings sees; 0 is the papers, without one.
+        layout: "valle": stage j enters by adaptive layer norm, and phonemes, prompt and target have positions of their
+            own. "valle2": stage j enters as the last token of the sequence, end marks part it from the codes and these
+            from the text, prompt and target are one run of positions, and positions are learned (equations 12 to 14).
     """
 
     def __init__(
@@ -45,20 +49,24 @@ class NAR(nn.Module):
         codebook_size: int = 1024,
         num_codebooks: int = 8,
         local_frames: int = 0,
+        layout: Layout = "valle",
     ) -> None:
         super().__init__()
         if local_frames and local_frames % 2 == 0:
             raise ValueError(f"local_frames {local_frames} must be odd, or 0 for none")
         self.config, self.codebook_size, self.num_codebooks = config, codebook_size, num_codebooks
-        self.phoneme_embedding = nn.Embedding(vocabulary_size, config.dim)
+        self.layout = layout
+        self.phoneme_embedding = nn.Embedding(vocabulary_size + (layout == "valle2"), config.dim)  # the last: end mark
         # Entry j embeds codebook j, and its transpose is the output projection of stage j (tied, section 4.2.2).
         self.code_embeddings = nn.ModuleList(nn.Embedding(codebook_size, config.dim) for _ in range(num_codebooks))
         self.stage_embedding = nn.Embedding(num_codebooks, config.dim)
         self.neighbours = NeighbouringFrames(config.dim, local_frames) if local_frames else None
-        self.transformer = Transformer(config, adaptive=True)
+        self.phoneme_positions = Positions(config.dim, learned=layout == "valle2")
+        self.prompt_positions = Positions(config.dim, learned=layout == "valle2")
+        self.target_positions = Positions(config.dim, learned=False) if layout == "valle" else self.prompt_positions
+        self.transformer = Transformer(config, adaptive=layout == "valle")
         for embedding in (self.phoneme_embedding, *self.code_embeddings):
             nn.init.normal_(embedding.weight, std=0.02)
-        self.position_scale = nn.Parameter(torch.full((3,), 0.02 * config.dim**0.5))  # phonemes, prompt, target
 
     @torch.no_grad()
     def start_from_codebooks(self, vectors: Tensor) -> None:
@@ -72,14 +80,22 @@ class NAR(nn.Module):
         for embedding, weight in zip(self.code_embeddings, 0.02 * turned / turned[0].std(), strict=True):
             embedding.get_parameter("weight").copy_(weight)
 
-    def _place(self, embedded: Tensor, part: int) -> Tensor:
-        """Add the part's own positions, which begin at 0 (section 4.2.2)."""
-        positions = torch.arange(embedded.shape[1], device=embedded.device)
-        return embedded + self.position_scale[part] * sinusoidal_positions(positions, self.config.dim)
+    @property
+    def most_frames(self) -> int | None:
+        """Frames of prompt and target that the model has positions for; None: any number."""
+        return self.prompt_positions.most
 
-    def embed_phonemes(self, phonemes: Tensor) -> Tensor:
-        """(batch, time) ids -> (batch, time, dim)."""
-        return self.phoneme_embedding(phonemes) * self.config.dim**0.5
+    def embed_phonemes(self, phonemes: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, time) ids -> (batch, time, dim), and its lengths; "valle2" has an end mark after each row."""
+        if self.layout == "valle2":
+            phonemes = F.pad(phonemes, (0, 1)).scatter(1, lengths[:, None], self.phoneme_embedding.num_embeddings - 1)
+            lengths = lengths + 1
+        return self.phoneme_positions(self.phoneme_embedding(phonemes) * self.config.dim**0.5), lengths
+
+    def _stage_tokens(self, stages: Tensor) -> Tensor:
+        """The end of a "valle2" sequence: an end mark and the stage, (batch, 2, dim)."""
+        end = self.phoneme_embedding.weight[-1].expand(len(stages), -1)
+        return torch.stack((end, self.stage_embedding(stages)), dim=1) * self.config.dim**0.5
 
     def embed_codes(self, codes: Tensor, below: Tensor | None = None) -> Tensor:
         """Sum of the embeddings of a frame's codebooks: (batch, time, codebook) -> (batch, time, dim).
@@ -112,19 +128,22 @@ class NAR(nn.Module):
         target = self.embed_codes(codes, stages)
         if self.neighbours is not None:
             target = self.neighbours(target, code_lengths)
+        text, text_lengths = self.embed_phonemes(phonemes, phoneme_lengths)
+        second = self.layout == "valle2"
         parts = [
-            (self._place(self.embed_phonemes(phonemes), 0), phoneme_lengths),
-            (self._place(self.embed_codes(prompt), 1), prompt_lengths),
-            (self._place(target, 2), code_lengths),
+            (text, text_lengths),
+            (self.prompt_positions(self.embed_codes(prompt)), prompt_lengths),
+            (self.target_positions(target, prompt_lengths if second else 0), code_lengths),
         ]
+        if second:
+            parts.append((self._stage_tokens(stages), torch.full_like(code_lengths, 2)))
         sequence, lengths = splice(parts)
         sequence = sequence[:, : int(lengths.max())]
         mask = None
         if int(lengths.min()) < sequence.shape[1]:
             mask = length_mask(lengths, sequence.shape[1])[:, None, None]
-        hidden = self.transformer(sequence, mask=mask, stage=self.stage_embedding(stages))
-        frames = torch.arange(codes.shape[1], device=codes.device)
-        index = (lengths - code_lengths)[:, None] + frames
+        hidden = self.transformer(sequence, mask=mask, stage=None if second else self.stage_embedding(stages))
+        index = (text_lengths + prompt_lengths)[:, None] + torch.arange(codes.shape[1], device=codes.device)
         index = index.clamp(max=hidden.shape[1] - 1)[..., None].expand(-1, -1, hidden.shape[2])
         projections = torch.stack([e.get_parameter("weight") for e in self.code_embeddings])[stages]
         return hidden.gather(1, index) @ projections.transpose(1, 2)
@@ -160,11 +179,21 @@ class NAR(nn.Module):
         prompt_lengths: Tensor,
         first_codebook: Tensor,
         code_lengths: Tensor,
+        sampling: NARSampling = NARSampling(),
+        noise: Tensor | None = None,
     ) -> Tensor:
-        """Fill in codebooks 1 .. 7 greedily, one pass each: (batch, frames) -> (batch, frames, num_codebooks)."""
+        """Fill in codebooks 1 .. 7, one pass each: (batch, frames) -> (batch, frames, 1 + sampling.stages).
+
+        noise: (batch, frames, num_codebooks) uniform in [0, 1), for a temperature other than 0
+        """
         codes = first_codebook[..., None]
-        for stage in range(1, self.num_codebooks):
+        for stage in range(1, 1 + min(sampling.stages, self.num_codebooks - 1)):
             stages = torch.full_like(code_lengths, stage)
             logits = self(phonemes, phoneme_lengths, prompt, prompt_lengths, codes, code_lengths, stages)
-            codes = torch.cat((codes, logits.argmax(-1, keepdim=True)), dim=-1)
+            if sampling.temperature == 0:
+                code = logits.argmax(-1)
+            else:
+                assert noise is not None
+                code = draw((logits.float() / sampling.temperature).softmax(-1), noise[..., stage])
+            codes = torch.cat((codes, code[..., None]), dim=-1)
         return codes

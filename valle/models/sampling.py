@@ -17,8 +17,8 @@ class Sampling:
     temperature:      divides the logits; 0 takes the most likely code
     top_k:            keep the k most likely codes; None: all
     top_p:            nucleus: keep the most likely codes until their probabilities reach top_p; 1.0: all
-    repetition_aware: VALL-E 2, section 3.3.1, algorithm 1
-    ras_window:       K, codes looked back at
+    repetition_aware: VALL-E 2, section 3.4.1, algorithm 1
+    ras_window:       K, codes looked back at, of the prompt too
     ras_threshold:    t_r, largest share of the window that the drawn code may have
     """
 
@@ -38,6 +38,31 @@ class Sampling:
             raise ValueError(f"top_p {self.top_p} must be above 0 and at most 1")
         if self.ras_window < 1:
             raise ValueError(f"ras_window {self.ras_window} must be at least 1")
+        if not 0 <= self.ras_threshold <= 1:
+            raise ValueError(f"ras_threshold {self.ras_threshold} must be 0 to 1")
+
+
+@dataclass(frozen=True)
+class NARSampling:
+    """How the other codebooks are filled in.
+
+    temperature:    divides the logits; 0, the papers' way, takes the most likely code (VALL-E, section 4.3)
+    stages:         codebooks filled in after the first, always in rising order since each is predicted from those
+                    below; fewer than 7 leave the last ones out, and speech sounds coarser
+    prompt_seconds: longest acoustic prompt; None: as long as the longest in training. VALL-E has 3 s
+    """
+
+    temperature: float = 0.0
+    stages: int = 7
+    prompt_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0:
+            raise ValueError(f"NAR temperature {self.temperature} must not be negative")
+        if not 0 <= self.stages <= 7:
+            raise ValueError(f"NAR stages {self.stages} must be 0 to 7")
+        if self.prompt_seconds is not None and self.prompt_seconds <= 0:
+            raise ValueError(f"NAR prompt of {self.prompt_seconds} seconds must be longer than 0")
 
 
 def filter_logits(logits: Tensor, top_k: int | None = None, top_p: float = 1.0) -> Tensor:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+
+Layout = Literal["valle", "valle2"]  # how a sequence is put together: as in VALL-E, or as in VALL-E 2
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,37 @@ def sinusoidal_positions(positions: Tensor, dim: int) -> Tensor:
     frequencies = torch.exp(torch.arange(0, dim, 2, device=positions.device) * (-math.log(10_000.0) / dim))
     angles = positions[..., None].float() * frequencies
     return torch.cat((angles.sin(), angles.cos()), dim=-1)
+
+
+MOST_POSITIONS = 4096  # of a learned table
+
+
+class Positions(nn.Module):
+    """Adds to each token where it stands in its part of the sequence.
+
+    VALL-E (section 4.2.1) has sine and cosine; here they are scaled by one learned number, so that a token and its
+    position begin with comparable size. VALL-E 2 (section 3.3.1) has a learned table, which ends somewhere.
+    """
+
+    def __init__(self, dim: int, learned: bool) -> None:
+        super().__init__()
+        self.dim, size = dim, 0.02 * dim**0.5
+        self.most = MOST_POSITIONS if learned else None
+        self.table: nn.Embedding | None = None
+        if learned:
+            self.table = nn.Embedding(MOST_POSITIONS, dim)
+            nn.init.normal_(self.table.weight, std=size)
+        else:
+            self.scale = nn.Parameter(torch.tensor(size))
+
+    def forward(self, x: Tensor, first: Tensor | int = 0) -> Tensor:
+        """x (batch, time, dim), whose first token stands at `first`, a number or a row's own (batch,)."""
+        if self.most is not None and x.shape[1] > self.most:
+            raise ValueError(f"{x.shape[1]} positions; the model has learned {self.most}")
+        positions = torch.arange(x.shape[1], device=x.device) + torch.as_tensor(first, device=x.device).view(-1, 1)
+        if self.table is not None:
+            return x + self.table(positions.clamp(max=MOST_POSITIONS - 1))  # what is clamped is padding
+        return x + self.scale * sinusoidal_positions(positions, self.dim)
 
 
 def length_mask(lengths: Tensor, time: int) -> Tensor:

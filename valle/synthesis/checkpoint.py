@@ -93,9 +93,10 @@ def load_model(path: Path) -> tuple[AR | NAR, dict[str, Any]]:
         vocabulary_size = len(h["vocabulary"])
         model: AR | NAR
         if "group_size" in h:
-            model = AR(vocabulary_size, config, h["codebook_size"], h["group_size"])
+            model = AR(vocabulary_size, config, h["codebook_size"], h["group_size"], h["layout"], h["tied"])
         else:
-            model = NAR(vocabulary_size, config, h["codebook_size"], h["num_codebooks"], h["local_frames"])
+            sizes = h["codebook_size"], h["num_codebooks"], h["local_frames"]
+            model = NAR(vocabulary_size, config, *sizes, h["layout"])
         model.load_state_dict({key.removeprefix("model."): value for key, value in state.items()})
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{path}: holds no AR or NAR model of this version ({str(error).splitlines()[0]})") from error

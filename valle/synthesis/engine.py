@@ -42,7 +42,7 @@ def generate(
 
     phonemes:   (time,) ids a row, of the prompt's text and the target's
     prompts:    (frames,) first-codebook codes a row; frames divide by the model's group size
-    max_frames: bound on new frames a row
+    max_frames: bound on new frames a row; a bound of T frames takes at most ceil(T / G) steps
     seeds:      of each row; a row draws the same codes whatever else is in the batch
     candidates: draws a row, from one prefill; they come next to each other in the result, draw `c` of a row
                 with the seed of that row plus `c`
@@ -50,8 +50,9 @@ def generate(
     device, size = model.head.weight.device, model.group_size
     text, prompt = (pad_sequence(rows, batch_first=True).to(device) for rows in (phonemes, prompts))
     text_lengths, prompt_lengths = (torch.tensor([len(r) for r in rows], device=device) for rows in (phonemes, prompts))
-    bounds = torch.tensor(max_frames).repeat_interleave(candidates) // size  # in groups, on the host
-    steps = max(1, int(bounds.max()))
+    frames = torch.tensor(max_frames).repeat_interleave(candidates).clamp(min=1)
+    bounds = -(-frames // size)  # in groups, on the host
+    steps = int(bounds.max())
     room = text.shape[1] + 1 + prompt.shape[1] // size + steps
     cache = KVCache(model.config, len(phonemes), room, like=model.head.weight)
     logits = model.prefill(text, text_lengths, prompt, prompt_lengths, cache)
@@ -90,11 +91,11 @@ def generate(
         mask = length_mask(cache.lengths + 1, cache.filled + 1)[:, None, None] if ragged else None
         logits = model.step(codes, position, cache, mask)
         position = position + 1
-    return [_finish(row, int(bound) * size, model.end) for row, bound in zip(said.cpu(), bounds, strict=True)]
+    return [_finish(row, int(bound), model.end) for row, bound in zip(said.cpu(), frames, strict=True)]
 
 
 def _finish(said: Tensor, bound: int, end: int) -> Generated:
-    said = said[: max(1, bound)]
+    said = said[:bound]
     marks = (said == end).nonzero()
     return Generated(said[: int(marks[0])], False) if len(marks) else Generated(said, True)
 

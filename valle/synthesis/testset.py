@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from rich.progress import Progress
 
 from valle import audio
@@ -13,65 +15,167 @@ from valle.data import kaldi
 from valle.data.kaldi import Utterance
 from valle.errors import UserError
 from valle.files import write_text
-from valle.models.sampling import Sampling
-from valle.synthesis.tts import MAX_PROMPT, MIN_PROMPT, TTS, VOICE_PROMPT
+from valle.models.sampling import NARSampling, Sampling
+from valle.synthesis.tts import MAX_PROMPT, MIN_PROMPT, TTS, VOICE_PROMPT, Prompt, Speech
 
 PROMPTS = "prompts.scp"  # <utterance> <recording of its prompt>
+PROTOCOLS = ("closest", "reference", "continuation")
 
 
-def choose_prompts(utterances: list[Utterance]) -> dict[str, Utterance]:
-    """For each utterance, another one of the same speaker, as near to 3 seconds as there is.
+@dataclass(frozen=True)
+class PromptChoice:
+    """What gives an utterance its voice.
 
-    Where a speaker has one utterance only, it is its own prompt: its first 3 seconds, their text not given.
+    utterance: whose recording is the prompt
+    seconds:   the first so many of it; None: the whole
+    text:      what it says; None when it is not given, "" when the utterance itself begins with it
     """
+
+    utterance: Utterance
+    seconds: float | None
+    text: str | None
+
+    def read(self) -> Audio:
+        """The prompt's audio."""
+        u = self.utterance
+        sound = audio.read(u.path, start=u.start, end=u.end)
+        if self.seconds is None:
+            return sound
+        return Audio(sound.samples[: round(self.seconds * sound.sample_rate)], sound.sample_rate)
+
+
+def choose_prompts(
+    utterances: list[Utterance], protocol: str = "closest", seconds: float | None = None
+) -> dict[str, PromptChoice]:
+    """A prompt for each utterance by one of the papers' protocols.
+
+    closest:      another utterance of the speaker, the one whose length is closest to but not over `seconds` (3), or
+                  the shortest where all are longer (VALL-E 2, section 4.1.3, VCTK)
+    reference:    the speaker's utterance before it, the last one for the first (VALL-E 2, section 4.1.3, LibriSpeech);
+                  with `seconds` so many of it, their text not given
+    continuation: its own first `seconds` (3); what follows is synthesized (VALL-E, section 4.3)
+
+    A speaker's only utterance is its own prompt: its first 3 seconds, their text not given.
+    Raises UserError when an utterance is too short for its protocol.
+    """
+    if protocol == "continuation":
+        return {u.id: _beginning(u, seconds or VOICE_PROMPT) for u in kaldi.with_durations(utterances)}
     by_speaker = defaultdict(list)
     for u in kaldi.with_durations(utterances):
         by_speaker[u.speaker].append(u)
     chosen = {}
     for group in by_speaker.values():
-        for u in group:
+        for index, u in enumerate(group):
             others = [o for o in group if o.id != u.id and MIN_PROMPT <= (o.duration or 0) <= MAX_PROMPT]
-            chosen[u.id] = min(others, key=lambda o: abs((o.duration or 0) - VOICE_PROMPT)) if others else u
+            if not others:
+                chosen[u.id] = PromptChoice(u, VOICE_PROMPT, None)
+            elif protocol == "reference":
+                before = group[index - 1]
+                chosen[u.id] = PromptChoice(before, seconds, None if seconds else before.text)
+            else:
+                fitting = [o for o in others if (o.duration or 0) <= (seconds or VOICE_PROMPT)]
+                if fitting:
+                    other = max(fitting, key=lambda o: o.duration or 0)
+                else:
+                    other = min(others, key=lambda o: o.duration or 0)
+                chosen[u.id] = PromptChoice(other, None, other.text)
     return chosen
 
 
-def speak_directory(
-    tts: TTS, directory: Path, output: Path, seed: int, sampling: Sampling, batch_size: int, limit: int | None = None
-) -> int:
-    """Write `output/<utterance>.wav` for each utterance that is not there yet, its prompts and prompts.scp.
+def _beginning(u: Utterance, seconds: float) -> PromptChoice:
+    if (u.duration or 0) <= seconds:
+        raise UserError(
+            f"utterance {u.id!r}: lasts {u.duration:.2f} s, so nothing is left to say after a prompt of {seconds} s; "
+            "leave short ones out with valle-prepare subset"
+        )
+    return PromptChoice(u, seconds, "")
 
-    limit: the first so many utterances by a fixed stride over the directory; None: all
-    Returns how many were spoken.
+
+@dataclass(frozen=True)
+class DirectoryOptions:
+    """How a data directory is spoken: see `choose_prompts` for protocol and seconds.
+
+    voice_alone: no prompt's text is given
+    limit:       the first so many utterances by a fixed stride over the directory; None: all
+    """
+
+    protocol: str = "closest"
+    prompt_seconds: float | None = None
+    voice_alone: bool = False
+    candidates: int = 1
+    batch_size: int = 16
+    limit: int | None = None
+
+
+def speak_directory(
+    tts: TTS,
+    directory: Path,
+    output: Path,
+    seed: int,
+    sampling: Sampling,
+    nar_sampling: NARSampling = NARSampling(),
+    options: DirectoryOptions = DirectoryOptions(),
+) -> int:
+    """Write `output/<utterance>.wav` for each utterance that is not there yet, its prompts and prompts.scp; of several
+    candidates `<utterance>-1.wav` and so on.
+
+    A continuation is written with its prompt before it, as the papers score it.
+    Returns how many utterances were spoken.
     """
     utterances = kaldi.read(directory)
-    prompts = choose_prompts(utterances)
-    if limit is not None and limit < len(utterances):
-        utterances = [utterances[i * len(utterances) // limit] for i in range(limit)]
+    prompts = choose_prompts(utterances, options.protocol, options.prompt_seconds)
+    if options.limit is not None and options.limit < len(utterances):
+        utterances = [utterances[i * len(utterances) // options.limit] for i in range(options.limit)]
     folder = output / "prompts"
     recordings = {}
     for u in utterances:
-        prompt = prompts[u.id]
-        sound = audio.read(prompt.path, start=prompt.start, end=prompt.end)
-        if prompt.id == u.id:
-            sound = Audio(sound.samples[: round(VOICE_PROMPT * sound.sample_rate)], sound.sample_rate)
         recordings[u.id] = folder / f"{u.id}.wav"
         if not recordings[u.id].is_file():
-            sound.save(recordings[u.id])
+            prompts[u.id].read().save(recordings[u.id])
     lines = sorted((f"{key} {path.resolve()}\n" for key, path in recordings.items()), key=str.encode)
     write_text(output / PROMPTS, "".join(lines))
-    missing = [(i, u) for i, u in enumerate(utterances) if not (output / f"{u.id}.wav").is_file()]
+
+    def paths(u: Utterance) -> list[Path]:
+        if options.candidates == 1:
+            return [output / f"{u.id}.wav"]
+        return [output / f"{u.id}-{c + 1}.wav" for c in range(options.candidates)]
+
+    missing = [(i, u) for i, u in enumerate(utterances) if not all(path.is_file() for path in paths(u))]
     with Progress() as progress:
         task = progress.add_task("synthesizing", total=len(missing))
-        for start in range(0, len(missing), batch_size):
-            batch = missing[start : start + batch_size]
-            voices = [
-                tts.prompt(recordings[u.id], prompts[u.id].text if prompts[u.id].id != u.id else None) for _, u in batch
-            ]
-            texts, seeds = [u.text for _, u in batch], [seed + i for i, _ in batch]
-            for (_, u), speech in zip(batch, tts.synthesize_batch(texts, voices, seeds, sampling), strict=True):
-                speech.audio.save(output / f"{u.id}.wav")
+        for start in range(0, len(missing), options.batch_size):
+            batch = missing[start : start + options.batch_size]
+            voices = [_voice(tts, prompts[u.id], recordings[u.id], options.voice_alone) for _, u in batch]
+            spoken = tts.synthesize_batch(
+                [u.text for _, u in batch],
+                voices,
+                [seed + options.candidates * i for i, _ in batch],
+                sampling,
+                options.candidates,
+                nar_sampling,
+            )
+            if options.protocol == "continuation":
+                spoken = _with_beginnings(tts, voices, spoken, options.candidates)
+            for path, speech in zip([p for _, u in batch for p in paths(u)], spoken, strict=True):
+                speech.audio.save(path)
             progress.advance(task, len(batch))
     return len(missing)
+
+
+def _voice(tts: TTS, choice: PromptChoice, recording: Path, voice_alone: bool) -> Prompt:
+    if choice.text == "":
+        return tts.beginning(recording)
+    return tts.prompt(recording, None if voice_alone else choice.text)
+
+
+def _with_beginnings(tts: TTS, voices: list[Prompt], spoken: list[Speech], candidates: int) -> list[Speech]:
+    """Each continuation with its prompt before it, decoded as one."""
+    prompts = [voice.codes for voice in voices for _ in range(candidates)]
+    whole = [torch.cat((p[:, : s.codes.shape[1]], s.codes)) for p, s in zip(prompts, spoken, strict=True)]
+    return [
+        replace(s, audio=Audio(samples, tts.codec.sample_rate), codes=codes)
+        for s, codes, samples in zip(spoken, whole, tts.codec.decode_batch(whole), strict=True)
+    ]
 
 
 def read_prompts(output: Path) -> dict[str, Path]:

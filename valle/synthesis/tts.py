@@ -16,15 +16,16 @@ from valle.codec import Codec
 from valle.errors import UserError
 from valle.models.ar import AR
 from valle.models.nar import NAR
-from valle.models.sampling import SPEECH_TOP_P, Sampling
+from valle.models.sampling import SPEECH_TOP_P, NARSampling, Sampling
 from valle.synthesis.checkpoint import find_checkpoint, load_model, model_directory
 from valle.synthesis.engine import generate
-from valle.text import Vocabulary, normalize, phonemize
+from valle.text import TextUnits, Vocabulary, normalize
 
 MIN_PROMPT, MAX_PROMPT, VOICE_PROMPT = 0.5, 30.0, 3.0  # seconds; the last: what is used of a prompt without text
 SILENCE = -60.0  # decibels under full scale
-MAX_SYMBOLS = 600  # phoneme symbols of one utterance, about 45 seconds
-SECONDS_PER_SYMBOL, SECONDS_MORE = 0.2, 1.0  # the length bound: three times as slow as usual speech
+MAX_LENGTH = 600  # phonemes or letters of one utterance, about 45 seconds
+SECONDS_PER_PHONEME, SECONDS_MORE = 0.2, 1.0  # the length bound: three times as slow as usual speech
+NAR_SEED = 2**32  # parts the NAR model's draws from the AR model's
 
 
 class TruncatedWarning(UserWarning):
@@ -35,7 +36,9 @@ class TruncatedWarning(UserWarning):
 class Prompt:
     """A voice: its codes, and its phonemes when its text was given.
 
-    codes: (time, codebook); symbols: phonemes of the prompt's text, None when it was left out
+    codes: (time, codebook)
+    symbols: text units of the prompt's text; None when it was left out; none of them when the text to be said begins
+        with what the prompt says (speech continuation)
     """
 
     codes: Tensor
@@ -63,28 +66,38 @@ class TTS:
     nar_prompt_frames: int
     codec: Codec
     vocabulary: Vocabulary
-    language: str
+    units: TextUnits
 
     def prompt(self, recording: str | Path, text: str | None = None) -> Prompt:
         """Read a voice prompt. Raises UserError when it is too short, too long, silent, or not a recording."""
+        sound = self._read_prompt(recording)
+        if text is not None:
+            return Prompt(self.codec.encode(sound.samples, sound.sample_rate), self.symbols([text])[0])
+        samples = sound.samples[: round(VOICE_PROMPT * sound.sample_rate)]
+        return Prompt(self.codec.encode(samples, sound.sample_rate), None)
+
+    def beginning(self, recording: str | Path) -> Prompt:
+        """A prompt that is the beginning of what will be said (VALL-E, section 4.3: VALL-E-continual): the text then
+        given to `synthesize` holds the prompt's words too. Raises UserError as `prompt` does."""
+        sound = self._read_prompt(recording)
+        return Prompt(self.codec.encode(sound.samples, sound.sample_rate), [])
+
+    def _read_prompt(self, recording: str | Path) -> Audio:
         sound = audio.read(recording, self.codec.sample_rate, max_duration=MAX_PROMPT)
         if sound.duration < MIN_PROMPT:
             raise UserError(f"{recording}: lasts {sound.duration:.3f} s; a prompt needs {MIN_PROMPT} s, better 3 s")
         if audio.loudness(sound.samples) < SILENCE:
             raise UserError(f"{recording}: is silent; give a recording of a voice")
-        if text is not None:
-            return Prompt(self.codec.encode(sound.samples, sound.sample_rate), self.phonemes([text])[0])
-        samples = sound.samples[: round(VOICE_PROMPT * sound.sample_rate)]
-        return Prompt(self.codec.encode(samples, sound.sample_rate), None)
+        return sound
 
-    def phonemes(self, texts: list[str]) -> list[list[str]]:
-        """Phoneme symbols of each text. Raises UserError for text that cannot be spoken, or is too long."""
-        found = phonemize([normalize(text, self.language) for text in texts], self.language)
+    def symbols(self, texts: list[str]) -> list[list[str]]:
+        """Text units of each text. Raises UserError for text that cannot be spoken, or is too long."""
+        found = self.units([normalize(text, self.units.language) for text in texts])
         for text, symbols in zip(texts, found, strict=True):
-            if len(symbols) > MAX_SYMBOLS:
+            if self.units.length(symbols) > MAX_LENGTH:
                 raise UserError(
-                    f"text {text[:30]!r}...: {len(symbols)} phonemes are too many for one utterance (at most "
-                    f"{MAX_SYMBOLS}); give it sentence by sentence with --text-file"
+                    f"text {text[:30]!r}...: {self.units.length(symbols)} phonemes are too many for one utterance "
+                    f"(at most {MAX_LENGTH}); give it sentence by sentence with --text-file"
                 )
             self.vocabulary.encode(symbols)
         return found
@@ -116,20 +129,14 @@ class TTS:
         seeds: list[int],
         sampling: Sampling = Sampling(top_p=SPEECH_TOP_P),
         candidates: int = 1,
+        nar_sampling: NARSampling = NARSampling(),
     ) -> list[Speech]:
         """Say each text in its prompt's voice; `candidates` draws of a text stand next to each other in the result."""
-        targets = self.phonemes(texts)
-        symbols = [
-            [*(p.symbols or []), *([" "] if p.symbols else []), *t] for p, t in zip(prompts, targets, strict=True)
-        ]
+        targets = self.symbols(texts)
+        symbols = [self.units.join(p.symbols or [], t) for p, t in zip(prompts, targets, strict=True)]
         ids = [torch.tensor(self.vocabulary.encode(row)) for row in symbols]
-        bounds = [
-            round((len(row) * SECONDS_PER_SYMBOL + SECONDS_MORE) * self.codec.frame_rate)
-            // self.ar.group_size
-            * self.ar.group_size
-            for row in targets
-        ]
         prefixes = [self._prefix(p) for p in prompts]
+        bounds = [self._bound(t, p) for t, p in zip(targets, prefixes, strict=True)]
         spoken = generate(self.ar, ids, prefixes, bounds, seeds, sampling, candidates)
         for index, item in enumerate(spoken):
             if item.truncated:
@@ -140,10 +147,17 @@ class TTS:
                     TruncatedWarning,
                     stacklevel=2,
                 )
-        inputs = [self._nar_inputs(p, both, target) for p, both, target in zip(prompts, symbols, targets, strict=True)]
+        longest = self.nar_prompt_frames
+        if nar_sampling.prompt_seconds is not None:
+            longest = max(1, round(nar_sampling.prompt_seconds * self.codec.frame_rate))
+        inputs = [self._nar_inputs(*row, longest) for row in zip(prompts, symbols, targets, strict=True)]
         rows = [row for row in range(len(texts)) for _ in range(candidates)]
         codes = self._fill_in(
-            [inputs[r][0] for r in rows], [inputs[r][1] for r in rows], [item.codes for item in spoken]
+            [inputs[r][0] for r in rows],
+            [inputs[r][1] for r in rows],
+            [item.codes for item in spoken],
+            [seed + c for seed in seeds for c in range(candidates)],
+            nar_sampling,
         )
         waveforms = self.codec.decode_batch(codes)
         return [
@@ -151,51 +165,75 @@ class TTS:
             for samples, item, first in zip(waveforms, codes, spoken, strict=True)
         ]
 
+    def _bound(self, target: list[str], prefix: Tensor) -> int:
+        """Frames after which speech is cut: a slow speaker's, or what the models have positions for."""
+        bound = round((self.units.length(target) * SECONDS_PER_PHONEME + SECONDS_MORE) * self.codec.frame_rate)
+        room = [most - len(prefix) for most in (self.ar.most_frames, self.nar.most_frames) if most is not None]
+        if min(room, default=1) < 1:
+            raise UserError("the prompt is longer than the model has positions for; give about 3 seconds")
+        return min(bound, *room) if room else bound
+
     def _prefix(self, prompt: Prompt) -> Tensor:
         """The AR model's prefix: the prompt's first codebook, its oldest frames cut so that G divides the length."""
         first = prompt.codes[:, 0]
         first = first[len(first) % self.ar.group_size :]
         return first if prompt.symbols is not None else self.ar.voice_prefix(first[None])[0]
 
-    def _nar_inputs(self, prompt: Prompt, symbols: list[str], target: list[str]) -> tuple[Tensor, Tensor]:
-        """The NAR model's phoneme ids and acoustic prompt.
+    def _nar_inputs(self, prompt: Prompt, symbols: list[str], target: list[str], longest: int) -> tuple[Tensor, Tensor]:
+        """The NAR model's text ids and acoustic prompt.
 
-        A prompt longer than those it was trained with is cut to its middle, which gives the voice alone: the phonemes
-        are the target's then.
+        A prompt of more than `longest` frames is cut to its middle, which gives the voice alone: the text is the
+        target's then.
         """
-        spare = max(0, len(prompt.codes) - self.nar_prompt_frames)
-        voice = prompt.codes[spare // 2 :][: self.nar_prompt_frames]
+        spare = max(0, len(prompt.codes) - longest)
+        voice = prompt.codes[spare // 2 :][:longest]
         return torch.tensor(self.vocabulary.encode(target if spare else symbols)), voice
 
-    def _fill_in(self, phonemes: list[Tensor], prompts: list[Tensor], first: list[Tensor]) -> list[Tensor]:
-        """Codebooks 1 .. 7 of each row."""
+    def _fill_in(
+        self,
+        phonemes: list[Tensor],
+        prompts: list[Tensor],
+        first: list[Tensor],
+        seeds: list[int],
+        sampling: NARSampling,
+    ) -> list[Tensor]:
+        """All codebooks of each row, the first one given."""
         device = self.nar.phoneme_embedding.weight.device
-        arguments = []
-        for rows in (phonemes, prompts, first):
-            arguments += [
-                pad_sequence(rows, batch_first=True).to(device),
-                torch.tensor([len(r) for r in rows]).to(device),
-            ]
-        codes = self.nar.generate(*arguments).cpu()
+        text, prompt, target = (_padded(rows, device) for rows in (phonemes, prompts, first))
+        noise = None
+        if sampling.temperature > 0:
+            generators = [torch.Generator().manual_seed(NAR_SEED + seed) for seed in seeds]
+            drawn = [torch.rand(len(f), 8, generator=g) for f, g in zip(first, generators, strict=True)]
+            noise = pad_sequence(drawn, batch_first=True).to(device)
+        codes = self.nar.generate(*text, *prompt, *target, sampling, noise).cpu()
         return [item[: len(row)] for item, row in zip(codes, first, strict=True)]
 
 
-def load(name: str | Path, codec_dir: str | Path | None = None, device: str = "cpu") -> TTS:
-    """A trained model from its run directory, or a bundled one by name. Raises UserError when it cannot be had."""
+def _padded(rows: list[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Rows padded on the right, and their lengths."""
+    return pad_sequence(rows, batch_first=True).to(device), torch.tensor([len(row) for row in rows]).to(device)
+
+
+def load(name: str | Path, codec_dir: str | Path | None = None, device: str = "cpu", decoder: str | None = None) -> TTS:
+    """A trained model from its run directory, or a bundled one by name. Raises UserError when it cannot be had.
+
+    codec_dir: where the weights of a pretrained codec and decoder lie
+    decoder:   "vocos" turns EnCodec's codes into speech, as in VALL-E 2; None: the codec itself
+    """
     directory = model_directory(name)
     paths = {kind: find_checkpoint(directory, kind) for kind in ("ar", "nar")}
     ar, h = load_model(paths["ar"])
     nar, other = load_model(paths["nar"])
     if not isinstance(ar, AR) or not isinstance(nar, NAR):
         raise UserError(f"{directory}: expected an AR model in {paths['ar']} and a NAR model in {paths['nar']}")
-    for key in ("codec", "vocabulary", "language"):
+    for key in ("codec", "vocabulary", "language", "bpe"):
         if h[key] != other[key]:
             raise UserError(f"{directory}: the AR and the NAR model differ in {key}; train both on the same tokens")
     return TTS(
         ar.to(device),
         nar.to(device),
-        round(other["prompt_seconds"] * other["frame_rate"]),
-        codec.load(h["codec"], codec_dir),
+        round(max(other["prompt_seconds"], other["prompt_seconds_most"]) * other["frame_rate"]),
+        codec.load(h["codec"], codec_dir, decoder),
         Vocabulary(list(h["vocabulary"])),
-        h["language"],
+        TextUnits(h["language"], h["bpe"]),
     )

@@ -24,6 +24,7 @@ from valle.training.samples import SampleCallback
 FROM_DATA = {
     "vocabulary": lambda data: data.vocabulary.symbols,
     "language": lambda data: data.config.language,
+    "bpe": lambda data: data.bpe,
     "codec": lambda data: data.config.codec,
     "codebook_size": lambda data: data.config.codebook_size,
     "num_codebooks": lambda data: data.config.num_codebooks,
@@ -46,7 +47,7 @@ def has_bfloat16() -> bool:
 def start_from(module: L.LightningModule, source: str) -> None:
     """Copy the weights of a model of the same sizes: a checkpoint, a run directory or the name of a bundled model.
 
-    Phoneme embeddings go by symbol; new symbols start afresh.
+    Phoneme embeddings go by symbol; new symbols start afresh. An AR model of groups may start from one of single codes.
     """
     kind = "ar" if isinstance(module, ARModule) else "nar"
     path = Path(source) if Path(source).is_file() else find_checkpoint(model_directory(source), kind)
@@ -61,7 +62,14 @@ def start_from(module: L.LightningModule, source: str) -> None:
                 embedding[index] = state[key][before[symbol]]
         embedding[len(module.hparams["vocabulary"]) :] = state[key][len(before) :]
         state = {**state, key: embedding}
-    module.load_state_dict(state)
+    if isinstance(module, ARModule) and checkpoint["hyper_parameters"]["group_size"] == 1:
+        module.model.start_from_single_codes()
+        state = {**{name: value for name, value in module.state_dict().items() if ".group_" in name}, **state}
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"--init_from {source}: a model of other sizes or layout ({reason}); leave it out") from error
 
 
 class TrainCLI(LightningCLI):

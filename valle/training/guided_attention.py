@@ -25,6 +25,7 @@ class GuidedAttention:
     """
 
     def __init__(self, model: AR) -> None:
+        self.marks = model.marks
         self.blocks = [block for block in model.transformer.blocks if isinstance(block, Block)][1:]
         self.inputs: list[Tensor] = []
 
@@ -47,7 +48,7 @@ class GuidedAttention:
         given: groups before them (a voice prompt and its end mark), which the text does not say
         """
         rows, steps = (spoken >= 0).nonzero(as_tuple=True)
-        queries = phoneme_lengths[rows] + given + steps  # the end of text stands there and predicts the first group
+        queries = phoneme_lengths[rows] + self.marks - 1 + given + steps  # the last mark predicts the first group
         keys = torch.arange(self.inputs[0].shape[1], device=spoken.device)
         distance = (keys - spoken[rows, steps, None]).abs()
         weight = torch.where(keys < phoneme_lengths[rows, None], 0.5**distance * (distance < 3), 0.0)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from valle.data.batches import Batch
 from valle.models.ar import AR
 from valle.models.nar import NAR
-from valle.models.transformer import TransformerConfig
+from valle.models.transformer import Layout, TransformerConfig
 from valle.text import Vocabulary
 from valle.training.guided_attention import GuidedAttention, spoken_phonemes
 
@@ -69,9 +69,12 @@ class ARModule(_Module):
     Args:
         vocabulary: phoneme symbols (from the data).
         language: espeak tag of the data's language (from the data).
+        bpe: tokenizer of the text; None: phonemes (from the data).
         codec: name of the codec that made the codes (from the data).
         codebook_size: entries a codebook (from the data).
         group_size: codes predicted by one step: 1 is VALL-E, 2, 4 and 8 are VALL-E 2.
+        layout: of the sequence, "valle" or "valle2".
+        tied: codes are predicted with the weights of their embedding, as in the papers.
         layers: transformer blocks.
         heads: attention heads.
         dim: width.
@@ -92,9 +95,12 @@ class ARModule(_Module):
         self,
         vocabulary: list[str],
         language: str = "en-us",
+        bpe: str | None = None,
         codec: str = "encodec_24khz",
         codebook_size: int = 1024,
         group_size: int = 1,
+        layout: Layout = "valle",
+        tied: bool = True,
         layers: int = 12,
         heads: int = 16,
         dim: int = 1024,
@@ -109,13 +115,15 @@ class ARModule(_Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.model: AR = AR(len(vocabulary), self._config(), codebook_size, group_size)
+        self.model: AR = AR(len(vocabulary), self._config(), codebook_size, group_size, layout, tied)
 
     def _step(self, batch: Batch, split: str, voice_prompt: bool) -> Tensor:
         size = self.hparams["group_size"]
-        frames = batch.codes.shape[1] // size * size  # cut, so that the length divides by G (VALL-E 2, section 3.2)
-        codes = batch.codes[:, :frames, 0]
-        lengths = (batch.code_lengths // size * size).clamp(max=frames)
+        # The first frames, silent as a rule, are cut so that the length divides by G (VALL-E 2, section 3.1).
+        cut = batch.code_lengths % size
+        lengths = batch.code_lengths - cut
+        frames = int(lengths.max())
+        codes = _take(batch.codes, cut[:, None] + torch.arange(frames, device=cut.device))[..., 0]
         before, given = 0, None  # frames of the voice prompt and its end mark; what is not to be predicted
         if voice_prompt:
             codes, given = self._with_voice_prompt(codes, lengths)
@@ -126,8 +134,8 @@ class ARModule(_Module):
             )
         values = {"loss": loss, **{f"top{k}": accuracy(logits.detach(), targets, k) for k in (1, 10)}}
         guidance = self.hparams["guided_attention"] * max(0.0, 1 - self.global_step / max(1, self.trainer.max_steps))
-        if guidance and split == "train":
-            spoken = spoken_phonemes(batch.starts, lengths, size)
+        spoken = spoken_phonemes(batch.starts - cut[:, None], lengths, size)
+        if guidance and split == "train" and bool((spoken >= 0).any()):
             values["guide"] = guide.loss(spoken, batch.phoneme_lengths, before // size)
             self._log(split, values, batch)
             return loss + guidance * values["guide"]
@@ -160,14 +168,20 @@ class NARModule(_Module):
     Args:
         vocabulary: phoneme symbols (from the data).
         language: espeak tag of the data's language (from the data).
+        bpe: tokenizer of the text; None: phonemes (from the data).
         codec: name of the codec that made the codes (from the data).
         codebook_size: entries a codebook (from the data).
         num_codebooks: codebooks (from the data).
         frame_rate: frames a second (from the data).
         prompt_seconds: longest acoustic prompt; it takes at most half of an utterance.
+        prompt_seconds_most: where above prompt_seconds, the longest is drawn between both for each utterance, as in
+            VALL-E 2 (3 to 30).
+        prefix_prompts: share of steps whose prompts are the beginnings of the utterances (VALL-E 2: 1), not segments
+            from anywhere in them (VALL-E: 0).
         local_frames: frames that a convolution over the target's embeddings sees, an odd number, so that small models
-            need not learn to attend to neighbours; 0 is the paper, without one.
-        early_stages: stage j is drawn with a probability like 1 / j ** early_stages; 0 is the paper.
+            need not learn to attend to neighbours; 0 is the papers, without one.
+        early_stages: stage j is drawn with a probability like 1 / j ** early_stages; 0 is the papers.
+        layout: of the sequence, "valle" or "valle2".
         layers: transformer blocks.
         heads: attention heads.
         dim: width.
@@ -183,13 +197,17 @@ class NARModule(_Module):
         self,
         vocabulary: list[str],
         language: str = "en-us",
+        bpe: str | None = None,
         codec: str = "encodec_24khz",
         codebook_size: int = 1024,
         num_codebooks: int = 8,
         frame_rate: float = 75.0,
         prompt_seconds: float = 3.0,
+        prompt_seconds_most: float = 0.0,
+        prefix_prompts: float = 0.5,
         local_frames: int = 0,
         early_stages: float = 0.0,
+        layout: Layout = "valle",
         layers: int = 12,
         heads: int = 16,
         dim: int = 1024,
@@ -201,17 +219,21 @@ class NARModule(_Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.model: NAR = NAR(len(vocabulary), self._config(), codebook_size, num_codebooks, local_frames)
+        self.model: NAR = NAR(len(vocabulary), self._config(), codebook_size, num_codebooks, local_frames, layout)
 
     def split(self, batch: Batch, prefix: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Part each utterance into prompt and target: prompt, its lengths, target, its lengths, given frames.
 
         A prefix is cut off the target. A segment is copied from anywhere in the utterance, which stays whole; its
         frames are given (batch, frames), not to be predicted, so that nothing is won by copying them.
-        The prompt lasts `prompt_seconds`, and at most half of the utterance.
+        The prompt lasts `prompt_seconds` or more, see there, and at most half of the utterance.
         """
-        longest = round(self.hparams["prompt_seconds"] * self.hparams["frame_rate"])
-        prompt_lengths = (batch.code_lengths // 2).clamp(max=longest)
+        shortest, most = self.hparams["prompt_seconds"], self.hparams["prompt_seconds_most"]
+        longest = torch.full(batch.code_lengths.shape, shortest, device=batch.code_lengths.device)
+        if self.training and most > shortest:
+            longest = longest + (most - shortest) * torch.rand_like(longest)
+        longest = (longest * self.hparams["frame_rate"]).round().long()
+        prompt_lengths = (batch.code_lengths // 2).minimum(longest)
         room = batch.code_lengths - prompt_lengths
         starts = torch.zeros_like(room) if prefix else (torch.rand(room.shape, device=room.device) * (room + 1)).long()
         time = torch.arange(batch.codes.shape[1], device=room.device)
@@ -231,7 +253,7 @@ class NARModule(_Module):
         # Each utterance draws its own stage: the paper's draw of one a step, with less noise in the gradient.
         every = torch.arange(1.0, self.hparams["num_codebooks"], device=self.device)
         stages = 1 + torch.multinomial(every ** -self.hparams["early_stages"], len(batch.ids), replacement=True)
-        loss, logits, targets = self._step(batch, stages, prefix=bool(torch.rand(()) < 0.5))
+        loss, logits, targets = self._step(batch, stages, prefix=bool(torch.rand(()) < self.hparams["prefix_prompts"]))
         tops = {
             f"top{k}_stage{stage}": accuracy(logits[stages == stage].detach(), targets[stages == stage], k)
             for k in (1, 10)
