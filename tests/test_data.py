@@ -264,3 +264,19 @@ def test_vctk_becomes_a_data_directory(tmp_path: Path, version: str) -> None:
     found = kaldi.read(tmp_path / "data" / "all")
     assert [u.speaker for u in found] == ["p225", "p225", "p226"]
     assert kaldi.validate(tmp_path / "data" / "all") == []
+
+
+def test_a_subset_holds_the_utterances_of_a_length_and_what_is_known_of_them(corpus: Path, tmp_path: Path) -> None:
+    everything = {u.id: u for u in kaldi.with_durations(kaldi.read(corpus / "train"))}
+    lengths = sorted(u.duration for u in everything.values())
+    low, high = lengths[2], lengths[5]
+    command("valle-prepare", "subset", corpus / "train", tmp_path / "some", "--min-seconds", str(low),
+            "--max-seconds", str(high))  # fmt: skip
+    kept = {u.id: u for u in kaldi.read(tmp_path / "some")}
+    assert kept.keys() == {key for key, u in everything.items() if low <= u.duration <= high}
+    assert 0 < len(kept) < len(everything)
+    assert all((u.text, u.path) == (everything[key].text, everything[key].path) for key, u in kept.items())
+    assert not kaldi.validate(tmp_path / "some")
+    done = command("valle-prepare", "subset", corpus / "train", tmp_path / "none", "--min-seconds", "50", check=False)
+    assert done.returncode == 2
+    assert not (tmp_path / "none").exists()

@@ -9,17 +9,23 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import valle
 from tests.conftest import BIN, command, train
 from valle import codec
+from valle.data import kaldi
 from valle.data.batches import NEVER
 from valle.errors import UserError
 from valle.models.ar import AR
 from valle.models.transformer import TransformerConfig
 from valle.training import ARModule, NARModule
+from valle.training.cli import train as train_command
+from valle.training.cli import with_bases
 from valle.training.guided_attention import GuidedAttention, spoken_phonemes
+
+RECIPES = Path(__file__).parents[1] / "recipes"
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
@@ -137,10 +143,79 @@ def test_an_exported_model_speaks_and_training_starts_from_it(
         valle.load(tmp_path / "model")
 
 
-def test_recipes_are_valid_configurations() -> None:
-    for path in sorted((Path(__file__).parents[1] / "recipes").glob("*/*.yaml")):
-        done = command("valle-train", "fit", "--config", path, "--print_config")
-        assert "class_path: valle.training" in done.stdout
+def configuration(recipe: Path, capsys: pytest.CaptureFixture[str]) -> dict:
+    """What valle-train makes of a recipe."""
+    with pytest.raises(SystemExit):
+        train_command(["fit", "--config", str(recipe), "--print_config"])
+    return yaml.safe_load(capsys.readouterr().out)
+
+
+def test_recipes_are_valid_configurations(capsys: pytest.CaptureFixture[str]) -> None:
+    recipes = [path for path in RECIPES.glob("*/*.yaml") if path.name != "base.yaml"]
+    assert len(recipes) > 10
+    for path in recipes:
+        assert configuration(path, capsys)["model"]["class_path"].startswith("valle.training"), path
+
+
+def test_the_recipes_of_valle2_differ_in_the_group_size_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = []
+    for size in (1, 2, 4, 8):
+        config = configuration(RECIPES / "valle2" / f"ar_g{size}.yaml", capsys)
+        assert config["model"]["init_args"].pop("group_size") == size
+        config["trainer"].pop("default_root_dir"), config.pop("base")
+        shown.append(config)
+    assert all(config == shown[0] for config in shown)
+
+
+def test_a_recipe_builds_on_its_base(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "base.yaml").write_text("trainer: {max_steps: 1}\n")
+    (tmp_path / "a" / "middle.yaml").write_text("base: ../base.yaml\n")
+    top = tmp_path / "top.yaml"
+    top.write_text("base: a/middle.yaml\n")
+    chain = [tmp_path / "a" / ".." / "base.yaml", tmp_path / "a" / "middle.yaml", top]
+    expected = ["fit", *(x for path in chain for x in ("--config", str(path))), "--seed", "1"]
+    assert with_bases(["fit", "--config", str(top), "--seed", "1"]) == expected
+    assert with_bases(["fit", f"--config={top}", "--seed", "1"]) == expected
+    (tmp_path / "base.yaml").write_text("base: a/middle.yaml\n")
+    (tmp_path / "lost.yaml").write_text("base: nowhere.yaml\n")
+    for name in ("base.yaml", "lost.yaml"):
+        with pytest.raises(UserError, match="base"):
+            with_bases(["fit", "--config", str(tmp_path / name)])
+
+
+def test_the_layouts_of_valle2_are_trained_on_text_units(corpus: Path, tokens: Path, tmp_path: Path) -> None:
+    bpe = tmp_path / "bpe.json"
+    command("valle-prepare", "bpe", corpus / "train", bpe, "--size", "60")
+    for kind in ("ARModule", "NARModule"):
+        more = ["--model.init_args.prompt_seconds_most=2"] if kind == "NARModule" else []
+        train(kind, tokens, tmp_path / "run" / kind[:-6].lower(), 2, "--model.init_args.layout=valle2",
+              f"--data.init_args.bpe={bpe}", *more)  # fmt: skip
+    bpe.unlink()  # it travels in the checkpoints
+    tts = valle.load(tmp_path / "run")
+    utterance = kaldi.read(corpus / "test_seen")[0]
+    assert "".join(tts.symbols(["The baker sold a loaf."])[0]) == "▁the▁baker▁sold▁a▁loaf."
+    assert tts.synthesize("The baker sold a loaf.", utterance.path, utterance.text).duration > 0
+    with pytest.raises(UserError, match="'ñ'"):
+        tts.synthesize("The señor sold a loaf.", utterance.path)
+
+
+def test_groups_begin_from_a_model_of_single_codes(tokens: Path, run_directory: Path, tmp_path: Path) -> None:
+    train("ARModule", tokens, tmp_path / "ar", 1, "--model.init_args.group_size=2", f"--init_from={run_directory}",
+          "--model.init_args.learning_rate=1e-30")  # fmt: skip
+    double = ARModule.load_from_checkpoint(tmp_path / "ar" / "last.ckpt").model
+    single = ARModule.load_from_checkpoint(run_directory / "ar" / "last.ckpt").model
+    assert torch.equal(double.head.weight, single.head.weight)
+    torch.testing.assert_close(double.group_prediction.weight, torch.eye(32).repeat(2, 1))
+    done = subprocess.run(
+        [str(BIN / "valle-train"), "fit", "--model", "valle.training.ARModule", "--data",
+         "valle.data.batches.TokensDataModule", f"--data.init_args.train=[{tokens / 'train'}]",
+         f"--data.init_args.valid=[{tokens / 'valid'}]", "--trainer.max_steps=1", f"--init_from={run_directory}",
+         "--model.init_args.dim=64", f"--trainer.default_root_dir={tmp_path / 'other'}"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "--init_from" in done.stderr.splitlines()[-1]
 
 
 def test_grouped_code_modelling_is_one_switch(tokens: Path, tmp_path: Path) -> None:

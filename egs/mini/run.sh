@@ -9,22 +9,38 @@ cd "$(dirname "$0")"
 
 stage=0
 stop_stage=5
+recipe=valle           # or valle2_g1, valle2_g2, valle2_g4, valle2_g8: so many codes a step, repetition aware sampling
 voices=8               # training voices, the clearest first; others are held out
 utterances=100         # training utterances a voice
 seed=0
 codec=mini
 ar_config=../../recipes/mini/ar.yaml
+ar_options=            # further options for the AR model's training alone
+synth_options=         # further options of valle-synth
 nar_config=../../recipes/mini/nar.yaml
 init=mini              # bundled model or run directory that both trainings go on from; none: from nothing
 init_learning_rate=1e-4   # peak of the learning rate then
 train_options=         # further options for both trainings, e.g. "--trainer.max_steps 20"
 test_utterances=16     # scored of each test set
-exp=exp
+exp=                   # folder of the run; by default exp, or exp/RECIPE for another recipe than valle
 
 . ../utils/parse_options.sh
 . ./path.sh
 . ./cmd.sh
 . ../utils/stages.sh
+case $recipe in
+  valle)
+    exp=${exp:-exp} ;;
+  valle2_g[1248])
+    exp=${exp:-exp/$recipe}
+    # The bundled model speaks single codes: groups learn from it, which takes more steps at a higher rate.
+    ar_options="--model.init_args.group_size ${recipe#valle2_g} --trainer.max_steps 1200 \
+      --model.init_args.learning_rate 7e-4 --model.init_args.warmup_steps 50 $ar_options"
+    synth_options="--repetition-aware $synth_options" ;;
+  *)
+    echo "$0: --recipe $recipe is not known; use valle, valle2_g1, valle2_g2, valle2_g4 or valle2_g8" >&2
+    exit 2 ;;
+esac
 logs=$exp/log
 init_options=(--init_from "$init" --model.init_args.learning_rate "$init_learning_rate")
 [ "$init" != none ] || init_options=()
@@ -44,7 +60,7 @@ fi
 
 if wanted 2; then
   step 2-ar $train_cmd valle-train fit --config "$ar_config" --trainer.default_root_dir "$exp/ar" \
-    ${init_options[@]+"${init_options[@]}"} $train_options
+    ${init_options[@]+"${init_options[@]}"} $ar_options $train_options
 fi
 
 if wanted 3; then
@@ -55,14 +71,14 @@ fi
 if wanted 4; then
   for set in test_seen test_unseen; do
     step "4-synthesize-$set" $decode_cmd valle-synth --model "$exp" --data "data/$set" --output-dir "$exp/$set/wav" \
-      --limit "$test_utterances" --seed "$seed"
+      --limit "$test_utterances" --seed "$seed" $synth_options
   done
 fi
 
 if wanted 5; then
   for set in test_seen test_unseen; do
     step "5-score-$set" $decode_cmd valle-eval "data/$set" "$exp/$set/wav" "$exp/$set/report" --codec "$codec" \
-      --title "mini, $set"
+      --title "$recipe, $set"
     cat "$exp/$set/report/report.md"
     echo "listen: $PWD/$exp/$set/report/index.html"
   done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import lightning as L
 import torch
+import yaml
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -54,7 +56,7 @@ def start_from(module: L.LightningModule, source: str) -> None:
     checkpoint = read_checkpoint(path)
     state, own = checkpoint["state_dict"], module.state_dict()
     key = "model.phoneme_embedding.weight"
-    if key in own:
+    if key in own and own[key].shape[1] == state[key].shape[1]:
         before = {symbol: index for index, symbol in enumerate(checkpoint["hyper_parameters"]["vocabulary"])}
         embedding = own[key].clone()
         for index, symbol in enumerate(module.hparams["vocabulary"]):
@@ -72,6 +74,39 @@ def start_from(module: L.LightningModule, source: str) -> None:
         raise UserError(f"--init_from {source}: a model of other sizes or layout ({reason}); leave it out") from error
 
 
+def with_bases(arguments: list[str]) -> list[str]:
+    """Before each `--config FILE`, the recipe it builds on: what its line `base: OTHER` names, seen from its folder.
+
+    What comes later goes over what came before. Raises UserError for a base that is not there, or its own.
+    """
+    expanded: list[str] = []
+    for previous, argument in zip(["", *arguments], arguments, strict=False):
+        path = argument if previous == "--config" else argument.removeprefix("--config=")
+        if previous == "--config":
+            expanded.pop()
+        elif path == argument:
+            expanded.append(argument)
+            continue
+        expanded += [part for recipe in _chain(Path(path)) for part in ("--config", str(recipe))]
+    return expanded
+
+
+def _chain(recipe: Path) -> list[Path]:
+    chain = [recipe]
+    while chain[0].is_file():  # what is no file the parser reports
+        document = yaml.safe_load(chain[0].read_text())
+        base = document.get("base") if isinstance(document, dict) else None
+        if base is None:
+            break
+        path = chain[0].parent / str(base)
+        if not path.is_file():
+            raise UserError(f"{chain[0]}: its base {base!r} is not there")
+        if any(path.samefile(other) for other in chain):
+            raise UserError(f"{chain[0]}: its base {base!r} builds on it")
+        chain.insert(0, path)
+    return chain
+
+
 class TrainCLI(LightningCLI):
     """Adds what depends on the data and on the machine, checkpoints, resuming and TensorBoard.
 
@@ -81,6 +116,7 @@ class TrainCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--save_every", type=int, default=500, help="steps between two writes of last.ckpt")
+        parser.add_argument("--base", type=str, help="in a recipe: the recipe it builds on, seen from its folder")
         parser.add_argument(
             "--init_from",
             type=str,
@@ -99,6 +135,7 @@ class TrainCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self._run_config
+        config.base = None  # it has been read; the run's own config.yaml is whole
         if config.trainer.precision is None:
             config.trainer.precision = "bf16-mixed" if has_bfloat16() else "32-true"
         if self.subcommand == "fit" and config.ckpt_path is None:
@@ -143,7 +180,11 @@ class TrainCLI(LightningCLI):
 
 
 def train(arguments: list[str] | None = None) -> None:
-    """Parse `fit --config FILE ...` and run it."""
+    """Parse `fit --config FILE ...`, the command's own arguments unless others are given, and run it."""
+    if arguments is None:
+        sys.argv[1:] = with_bases(sys.argv[1:])
+    else:
+        arguments = with_bases(arguments)
     TrainCLI(
         subclass_mode_model=True,
         subclass_mode_data=True,
