@@ -16,7 +16,7 @@ import valle
 from tests.conftest import BIN, command, train
 from valle import codec
 from valle.data import kaldi
-from valle.data.batches import NEVER
+from valle.data.batches import NEVER, Batch
 from valle.errors import UserError
 from valle.models.ar import AR
 from valle.models.transformer import TransformerConfig
@@ -24,6 +24,7 @@ from valle.training import ARModule, NARModule
 from valle.training.cli import train as train_command
 from valle.training.cli import with_bases
 from valle.training.guided_attention import GuidedAttention, spoken_phonemes
+from valle.training.modules import whole_groups
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
@@ -289,3 +290,57 @@ def test_without_a_guide_the_loss_is_the_papers(tokens: Path, tmp_path: Path) ->
     assert "train/guide" not in tags[0]
     assert tags[1]["train/guide"] > 0
     assert tags[0]["train/loss"] == tags[1]["train/loss"], "before the first update both see the same"
+
+
+def test_the_learning_rate_rises_and_falls_linearly(tokens: Path, tmp_path: Path) -> None:
+    """VALL-E, section 5.1; the warm-up of the tests' models is 2 steps."""
+    train("ARModule", tokens, tmp_path, 6, "--model.init_args.learning_rate=0.004")
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    rates = [event.value for event in events.Scalars("lr-AdamW/pg1")]
+    assert rates == pytest.approx([0.002, 0.004, 0.004, 0.003, 0.002, 0.001])
+
+
+def test_codes_are_cut_at_the_start_so_that_groups_fit() -> None:
+    """VALL-E 2, section 3.1."""
+    codes = torch.arange(9)[None, :, None].expand(3, -1, 8)
+    lengths = torch.tensor([9, 7, 4])
+    cut, left = whole_groups(codes, lengths, 4)
+    assert left.tolist() == [8, 4, 4]
+    rows = [row[:n, 0].tolist() for row, n in zip(cut, left, strict=True)]
+    assert rows == [[1, 2, 3, 4, 5, 6, 7, 8], [3, 4, 5, 6], [0, 1, 2, 3]]
+    same, left = whole_groups(codes, lengths, 1)
+    assert torch.equal(same, codes)
+    assert torch.equal(left, lengths)
+
+
+def test_nar_prompts_are_cut_off_or_given() -> None:
+    """VALL-E: a segment, here in the target too; VALL-E 2: the beginning, 3 to 30 seconds, at most half."""
+    frames = torch.arange(400)[None, :, None].expand(64, -1, 8)
+    lengths = torch.full((64,), 400)
+    lengths[0] = 100
+    nothing = torch.zeros(64, 1, dtype=torch.long)
+    batch = Batch(nothing, nothing[:, 0] + 1, frames, lengths, nothing, [""] * 64)
+
+    def module(**options: float) -> NARModule:
+        sizes = {"layers": 1, "heads": 2, "dim": 32, "ffn_dim": 32}
+        return NARModule(["<pad>", "a"], frame_rate=10.0, **sizes, **options)  # type: ignore[arg-type]
+
+    torch.manual_seed(0)
+    prompt, prompt_lengths, target, target_lengths, given = module(prompt_seconds=10.0).split(batch, prefix=False)
+    assert prompt_lengths.tolist() == [50] + [100] * 63
+    assert torch.equal(target_lengths, lengths)
+    starts = prompt[:, 0, 0]
+    assert starts.unique().numel() > 30
+    for row in range(64):
+        assert given[row].nonzero()[:, 0].tolist() == prompt[row, : prompt_lengths[row], 0].tolist()
+
+    second = module(prompt_seconds=3.0, prompt_seconds_most=30.0)
+    prompt, prompt_lengths, target, target_lengths, given = second.split(batch, prefix=True)
+    assert not given.any()
+    assert torch.equal(prompt_lengths + target_lengths, lengths)
+    assert (prompt_lengths <= lengths // 2).all()
+    assert 30 <= prompt_lengths.min() < 60 < 150 < prompt_lengths.max() <= 200
+    for row in range(64):
+        assert (prompt[row, 0, 0], target[row, 0, 0]) == (0, prompt_lengths[row])
+    assert second.eval().split(batch, prefix=True)[1].unique().tolist() == [30]

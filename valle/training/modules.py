@@ -22,6 +22,16 @@ def accuracy(logits: Tensor, targets: Tensor, top: int) -> Tensor:
     return hits.float().mean()
 
 
+def whole_groups(codes: Tensor, lengths: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Cut each utterance's first frames, silent as a rule, so that groups of `size` fit (VALL-E 2, section 3.1).
+
+    codes (batch, time, codebook) and lengths (batch,), which come back as they are for a size of 1
+    """
+    cut = lengths % size
+    frames = torch.arange(int((lengths - cut).max()), device=codes.device)
+    return _take(codes, cut[:, None] + frames), lengths - cut
+
+
 class _Module(L.LightningModule):
     """What both have in common: AdamW with linear warm-up and decay, seeded steps, the vocabulary."""
 
@@ -119,11 +129,8 @@ class ARModule(_Module):
 
     def _step(self, batch: Batch, split: str, voice_prompt: bool) -> Tensor:
         size = self.hparams["group_size"]
-        # The first frames, silent as a rule, are cut so that the length divides by G (VALL-E 2, section 3.1).
-        cut = batch.code_lengths % size
-        lengths = batch.code_lengths - cut
-        frames = int(lengths.max())
-        codes = _take(batch.codes, cut[:, None] + torch.arange(frames, device=cut.device))[..., 0]
+        codes, lengths = whole_groups(batch.codes, batch.code_lengths, size)
+        codes, frames = codes[..., 0], codes.shape[1]
         before, given = 0, None  # frames of the voice prompt and its end mark; what is not to be predicted
         if voice_prompt:
             codes, given = self._with_voice_prompt(codes, lengths)
@@ -134,7 +141,7 @@ class ARModule(_Module):
             )
         values = {"loss": loss, **{f"top{k}": accuracy(logits.detach(), targets, k) for k in (1, 10)}}
         guidance = self.hparams["guided_attention"] * max(0.0, 1 - self.global_step / max(1, self.trainer.max_steps))
-        spoken = spoken_phonemes(batch.starts - cut[:, None], lengths, size)
+        spoken = spoken_phonemes(batch.starts - (batch.code_lengths - lengths)[:, None], lengths, size)
         if guidance and split == "train" and bool((spoken >= 0).any()):
             values["guide"] = guide.loss(spoken, batch.phoneme_lengths, before // size)
             self._log(split, values, batch)

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# The papers' test set: LibriSpeech test-clean, the utterances of 4 to 10 seconds (VALL-E, section 5.2: 2.2 hours).
+#   papers_test_set.sh LIBRISPEECH DATA     writes DATA/test-clean and DATA/test-clean-4-10s
+# and then, for VALL-E 2's two settings (section 4.1.3) with five-time sampling:
+#   valle-synth --data DATA/test-clean-4-10s --protocol continuation --num-candidates 5 --output-dir OUT ...
+#   valle-synth --data DATA/test-clean-4-10s --protocol reference    --num-candidates 5 --output-dir OUT ...
+#   valle-eval DATA/test-clean-4-10s OUT OUT/report --select sort
+set -euo pipefail
+if [ $# -ne 2 ]; then
+  sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+  exit 2
+fi
+valle-prepare librispeech "$1" "$2" --parts test-clean
+valle-prepare subset "$2/test-clean" "$2/test-clean-4-10s" --min-seconds 4 --max-seconds 10
