@@ -168,6 +168,28 @@ def test_text_that_is_gone_on_from_is_read_once(tts: TTS, speech: Path) -> None:
     assert torch.equal(tts._prefix(prompt), prompt.codes[:, 0])  # no mark that parts it from what follows
 
 
+def test_a_stream_is_the_codecs_audio_of_all_its_codes(tts: TTS, speech: Path) -> None:
+    voice, sampling = tts.prompt(speech, "Hello there."), Sampling(top_p=0.9)
+    for chunk_seconds in (0.2, 0.5, 60.0):
+        chunks = list(tts.stream(TEXT, voice, seed=3, sampling=sampling, chunk_seconds=chunk_seconds))
+        codes = torch.cat([codes for codes, _ in tts._stream_codes(TEXT, voice, 3, sampling, chunk_seconds)])
+        whole = tts.synthesize_batch([TEXT], [voice], [3], sampling)[0]
+        assert torch.equal(codes[:, 0], whole.codes[:, 0])
+        spoken = np.concatenate([chunk.samples for chunk in chunks])
+        np.testing.assert_allclose(spoken, tts.codec.decode(codes), atol=1e-4)
+        if chunk_seconds == 60.0:  # a single chunk: nothing is left out of sight
+            assert torch.equal(codes, whole.codes)
+        else:
+            assert len(chunks) > 2
+
+
+def test_the_first_chunk_comes_long_before_the_last(tts: TTS, speech: Path) -> None:
+    voice = tts.prompt(speech)
+    begin = time.perf_counter()
+    arrivals = [time.perf_counter() - begin for _ in tts.stream(TEXT * 4, voice, seed=3)]
+    assert arrivals[0] < arrivals[-1] / 3
+
+
 def test_nar_codes_are_greedy_or_drawn_from_the_seed(tts: TTS, speech: Path) -> None:
     voice = tts.prompt(speech)
 

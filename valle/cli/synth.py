@@ -31,6 +31,14 @@ def _parser() -> Parser:
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same samples")
     parser.add_argument("--num-candidates", type=int, default=1, help="draws a text; file names get -1, -2, ...")
     parser.add_argument("--batch-size", type=int, default=16, help="texts spoken at once")
+    parser.add_argument(
+        "--max-batch-tokens",
+        type=int,
+        help="bound on rows x positions decoded at once, and so on memory",
+    )
+    parser.add_argument(
+        "--dtype", default="float32", choices=["float32", "bfloat16", "int8"], help="of the models' weights"
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     first = parser.add_argument_group("the first codebook (AR model)")
     first.add_argument("--temperature", type=float, default=1.0, help="0 takes the most likely code")
@@ -100,9 +108,15 @@ def _speak_data(args: argparse.Namespace) -> None:
     from valle.synthesis import load
     from valle.synthesis.testset import DirectoryOptions, speak_directory
 
-    tts = load(args.model, args.codec_dir, args.device, args.decoder)
+    tts = load(args.model, args.codec_dir, args.device, args.decoder, args.dtype)
     options = DirectoryOptions(
-        args.protocol, args.prompt_seconds, args.voice_alone, args.num_candidates, args.batch_size, args.limit
+        args.protocol,
+        args.prompt_seconds,
+        args.voice_alone,
+        args.num_candidates,
+        args.batch_size,
+        args.max_batch_tokens,
+        args.limit,
     )
     done = speak_directory(tts, args.data, args.output_dir, args.seed, sampling, nar_sampling, options)
     print(f"{args.output_dir}: {done} utterances spoken")
@@ -125,7 +139,7 @@ def _main() -> None:
     sampling, nar_sampling = _sampling(args), _nar_sampling(args)
     from valle.synthesis import load
 
-    tts = load(args.model, args.codec_dir, args.device, args.decoder)
+    tts = load(args.model, args.codec_dir, args.device, args.decoder, args.dtype)
     prompt = tts.prompt(args.prompt, args.prompt_text)
     tts.symbols(list(texts.values()))  # a text that cannot be spoken stops the command before anything is written
     paths = list(texts)
@@ -133,7 +147,13 @@ def _main() -> None:
         batch = paths[start : start + args.batch_size]
         seeds = [args.seed + args.num_candidates * (start + i) for i in range(len(batch))]
         spoken = tts.synthesize_batch(
-            [texts[path] for path in batch], [prompt] * len(batch), seeds, sampling, args.num_candidates, nar_sampling
+            [texts[path] for path in batch],
+            [prompt] * len(batch),
+            seeds,
+            sampling,
+            args.num_candidates,
+            nar_sampling,
+            args.max_batch_tokens,
         )
         for index, speech in enumerate(spoken):
             path, candidate = batch[index // args.num_candidates], index % args.num_candidates

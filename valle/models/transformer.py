@@ -64,7 +64,7 @@ class Positions(nn.Module):
         positions = torch.arange(x.shape[1], device=x.device) + torch.as_tensor(first, device=x.device).view(-1, 1)
         if self.table is not None:
             return x + self.table(positions.clamp(max=MOST_POSITIONS - 1))  # what is clamped is padding
-        return x + self.scale * sinusoidal_positions(positions, self.dim)
+        return x + (self.scale * sinusoidal_positions(positions, self.dim)).to(x.dtype)
 
 
 def length_mask(lengths: Tensor, time: int) -> Tensor:
@@ -102,6 +102,7 @@ class KVCache:
         self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)
         self.lengths = torch.zeros(batch, dtype=torch.long, device=like.device)
         self.filled = 0  # upper bound of `lengths`, known without asking the device
+        self.ragged = False  # whether rows differ in length
 
     @property
     def max_length(self) -> int:
@@ -110,15 +111,21 @@ class KVCache:
     def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Add (batch, heads, time, head_dim) after each row's end; returns all keys and values up to the longest."""
         batch, _, time, _ = keys.shape
-        positions = self.lengths[:, None] + torch.arange(time, device=keys.device)  # (batch, time)
-        rows = torch.arange(batch, device=keys.device)[:, None]
-        self.keys[layer].transpose(1, 2)[rows, positions] = keys.transpose(1, 2)
-        self.values[layer].transpose(1, 2)[rows, positions] = values.transpose(1, 2)
         end = self.filled + time
+        if not self.ragged:
+            self.keys[layer, :, :, self.filled : end] = keys
+            self.values[layer, :, :, self.filled : end] = values
+        else:
+            positions = self.lengths[:, None] + torch.arange(time, device=keys.device)  # (batch, time)
+            rows = torch.arange(batch, device=keys.device)[:, None]
+            self.keys[layer].transpose(1, 2)[rows, positions] = keys.transpose(1, 2)
+            self.values[layer].transpose(1, 2)[rows, positions] = values.transpose(1, 2)
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 
     def advance(self, lengths: Tensor | int, most: int) -> None:
         """Count what `write` added: `lengths` positions a row, `most` at the longest."""
+        if isinstance(lengths, Tensor):
+            self.ragged = self.ragged or bool((lengths != most).any())
         self.lengths = self.lengths + lengths
         self.filled += most
 
@@ -126,6 +133,24 @@ class KVCache:
         """Go on with these rows only ((rows,) indices); rows may repeat."""
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]
         self.lengths = self.lengths[rows]
+        self._measure()
+
+    def place(self, rows: list[int], other: KVCache) -> None:
+        """Let these rows hold what the one row of another cache holds."""
+        length = other.filled
+        self.keys[:, rows, :, :length] = other.keys[:, :, :, :length]
+        self.values[:, rows, :, :length] = other.values[:, :, :, :length]
+        self.lengths[rows] = length
+        self._measure()
+
+    def leave(self, rows: list[int]) -> None:
+        """Let these rows hold nothing."""
+        self.lengths[rows] = 0
+        self._measure()
+
+    def _measure(self) -> None:
+        lengths = self.lengths.tolist()
+        self.filled, self.ragged = max(lengths), len(set(lengths)) > 1
 
 
 class AdaptiveLayerNorm(nn.Module):

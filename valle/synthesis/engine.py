@@ -1,19 +1,24 @@
-"""The decoding engine: one prefill, then a key/value-cached step a group of frames, for a batch of rows."""
+"""The decoding engine: texts are prefilled, then decoded together by key/value-cached steps of a group of frames each.
+
+A row that has ended gives its place to a text that waits (continuous batching), and what a row says depends on nothing
+but itself: texts, prompt, seed.
+"""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from valle.models.ar import AR
 from valle.models.sampling import Sampling, sample
 from valle.models.transformer import KVCache, length_mask
 
-CHECK_EVERY = 16  # steps between two looks at which rows have ended: each look waits for the device
+CHECK_EVERY = 16  # steps on a GPU between two looks at which rows have ended: each look waits for the device
 
 
 @dataclass
@@ -22,89 +27,202 @@ class Generated:
 
     codes:     (time,) first codebook, without the end mark
     truncated: the length bound was reached before the end mark
+    ended:     nothing will follow; False for what `stream` gives in between
     """
 
     codes: Tensor
     truncated: bool
+    ended: bool = True
+
+
+@dataclass
+class Request:
+    """A text to be said.
+
+    phonemes:   (time,) ids of the prompt's text and the target's
+    prompt:     (frames,) first-codebook codes; frames divide by the model's group size
+    max_frames: bound on new frames; T frames take at most ceil(T / G) steps
+    seeds:      one a draw; a draw says the same whatever else is decoded
+    """
+
+    phonemes: Tensor
+    prompt: Tensor
+    max_frames: int
+    seeds: list[int]
+
+    def steps(self, group_size: int) -> int:
+        return -(-max(1, self.max_frames) // group_size)
+
+    def tokens(self, model: AR) -> int:
+        """Places in the cache that one draw may take."""
+        return len(self.phonemes) + model.marks + len(self.prompt) // model.group_size + self.steps(model.group_size)
+
+
+@dataclass
+class _Row:
+    """A draw being decoded: its request, which draw of it, its bounds, and the groups said."""
+
+    request: int
+    draw: int
+    max_frames: int
+    steps: int
+    done: int = 0
+
+
+class Decoding:
+    """Rows that are decoded together.
+
+    `admit` prefills a request and gives its draws a place each; `step` lets every row say a group of codes; `ended`
+    takes out the rows that are through. Everything that a step reads and writes was allocated before.
+    """
+
+    def __init__(self, model: AR, places: int, tokens: int, steps: int, sampling: Sampling) -> None:
+        self.model, self.sampling = model, sampling
+        weight = model.code_embedding.weight
+        device, size = weight.device, model.group_size
+        self.cache = KVCache(model.config, places, tokens, like=weight)
+        self.rows: list[_Row | None] = [None] * places
+        self.logits = torch.zeros(places, size, model.codebook_size + 1, device=device)
+        self.position = torch.zeros(places, dtype=torch.long, device=device)
+        self.history = torch.full((places, sampling.ras_window), -1, device=device)
+        self.noise = torch.zeros(places, steps, size, 2, device=device)
+        self.said = torch.full((places, steps, size), model.end, device=device)
+        self.done = torch.zeros(places, dtype=torch.long, device=device)  # groups said
+
+    @property
+    def alive(self) -> int:
+        """Rows being decoded."""
+        return sum(row is not None for row in self.rows)
+
+    @property
+    def free(self) -> int:
+        """Places without a row."""
+        return len(self.rows) - self.alive
+
+    def admit(self, number: int, request: Request) -> None:
+        """Prefill a request, once for all its draws, and give each draw a free place."""
+        model, size, device = self.model, self.model.group_size, self.logits.device
+        places = [place for place, row in enumerate(self.rows) if row is None][: len(request.seeds)]
+        phonemes, prompt = request.phonemes[None].to(device), request.prompt[None].to(device)
+        lengths = [torch.tensor([x.shape[1]], device=device) for x in (phonemes, prompt)]
+        before = phonemes.shape[1] + model.marks + prompt.shape[1] // size
+        cache = KVCache(model.config, 1, before, like=model.code_embedding.weight)
+        self.logits[places] = model.prefill(phonemes, lengths[0], prompt, lengths[1], cache).float()
+        self.cache.place(places, cache)
+        self.position[places] = prompt.shape[1] // size
+        window = self.sampling.ras_window
+        self.history[places] = F.pad(prompt[0], (window, 0), value=-1)[-window:]
+        steps = request.steps(size)
+        for draw, (place, seed) in enumerate(zip(places, request.seeds, strict=True)):
+            noise = torch.rand(steps, size, 2, generator=torch.Generator().manual_seed(seed))
+            self.noise[place, :steps] = noise.to(device)
+            self.rows[place] = _Row(number, draw, request.max_frames, steps)
+        self.said[places] = model.end
+        self.done[places] = 0
+
+    def step(self) -> None:
+        """Every row says a group of codes; rows that go on are told what comes next by the model."""
+        model, places = self.model, torch.arange(len(self.rows), device=self.logits.device)
+        first = (self.done == 0)[:, None]
+        at = self.done.clamp(max=self.noise.shape[1] - 1)  # a place without a row stays where it was
+        group = []
+        for index in range(model.group_size):
+            entries = self.logits[:, index]
+            # something is said, and the end mark fills whole groups
+            silent = first if index == 0 else torch.ones_like(first)
+            end = torch.where(silent[:, 0], -torch.inf, entries[:, model.end])
+            entries = torch.cat((entries[:, : model.end], end[:, None]), dim=1)
+            code = sample(entries, self.history, self.noise[places, at, index], self.sampling)
+            self.history = torch.cat((self.history[:, 1:], code[:, None]), dim=1)
+            group.append(code)
+        codes = torch.stack(group, dim=1)
+        through = (self.done >= self.said.shape[1])[:, None]  # at its bound and not taken out yet
+        self.said[places, at] = torch.where(through, self.said[places, at], codes)
+        self.done += 1
+        going = False
+        for row in self.rows:
+            if row is not None:
+                row.done += 1
+                going = going or row.done < row.steps
+        if not going:
+            return
+        cache = self.cache
+        mask = length_mask(cache.lengths + 1, cache.filled + 1)[:, None, None] if cache.ragged else None
+        self.logits = model.step(codes, self.position, cache, mask).float()
+        self.position += 1
+
+    def ended(self) -> list[tuple[_Row, Generated]]:
+        """Take out the rows that have said the end mark or reached their bound. Waits for the device."""
+        size = self.model.group_size
+        longest = max((row.done for row in self.rows if row is not None), default=0)
+        if longest == 0:
+            return []
+        marks = (self.said[:, :longest].flatten(1) == self.model.end).cpu()
+        found = []
+        for place, row in enumerate(self.rows):
+            if row is not None and (row.done >= row.steps or bool(marks[place, : row.done * size].any())):
+                said = self.said[place, : row.done].flatten()[: max(1, row.max_frames)].cpu().clone()
+                ends = (said == self.model.end).nonzero()
+                found.append((row, Generated(said[: int(ends[0])] if len(ends) else said, len(ends) == 0)))
+                self.rows[place] = None
+        if found:
+            self.cache.leave([place for place, row in enumerate(self.rows) if row is None])
+        return found
+
+    def shrink(self) -> None:
+        """Drop the places without a row."""
+        kept = [place for place, row in enumerate(self.rows) if row is not None]
+        index = torch.tensor(kept, device=self.logits.device)
+        self.cache.keep(index)
+        self.rows = [self.rows[place] for place in kept]
+        for name in ("logits", "position", "history", "noise", "said", "done"):
+            setattr(self, name, getattr(self, name)[index])
 
 
 @torch.inference_mode()
 def generate(
-    model: AR,
-    phonemes: list[Tensor],
-    prompts: list[Tensor],
-    max_frames: list[int],
-    seeds: list[int],
-    sampling: Sampling,
-    candidates: int = 1,
-) -> list[Generated]:
-    """Continue each prompt with the first codebook of its text.
+    model: AR, requests: list[Request], sampling: Sampling, max_batch_tokens: int | None = None
+) -> list[list[Generated]]:
+    """Say every request: for each of them, its draws.
 
-    phonemes:   (time,) ids a row, of the prompt's text and the target's
-    prompts:    (frames,) first-codebook codes a row; frames divide by the model's group size
-    max_frames: bound on new frames a row; a bound of T frames takes at most ceil(T / G) steps
-    seeds:      of each row; a row draws the same codes whatever else is in the batch
-    candidates: draws a row, from one prefill; they come next to each other in the result, draw `c` of a row
-                with the seed of that row plus `c`
+    max_batch_tokens: bound on rows x places of the cache a row, and so on memory; the draws of one request are
+        decoded together in any case. None: all at once
     """
-    device, size = model.head.weight.device, model.group_size
-    text, prompt = (pad_sequence(rows, batch_first=True).to(device) for rows in (phonemes, prompts))
-    text_lengths, prompt_lengths = (torch.tensor([len(r) for r in rows], device=device) for rows in (phonemes, prompts))
-    frames = torch.tensor(max_frames).repeat_interleave(candidates).clamp(min=1)
-    bounds = -(-frames // size)  # in groups, on the host
-    steps = int(bounds.max())
-    room = text.shape[1] + 1 + prompt.shape[1] // size + steps
-    cache = KVCache(model.config, len(phonemes), room, like=model.head.weight)
-    logits = model.prefill(text, text_lengths, prompt, prompt_lengths, cache)
-
-    rows = torch.arange(len(phonemes), device=device).repeat_interleave(candidates)
-    cache.keep(rows)
-    logits, position = logits[rows], (prompt_lengths // size)[rows]
-    noise = _noise([seed + c for seed in seeds for c in range(candidates)], steps, size).to(device)
-    history = _history(prompts, sampling.ras_window).to(device)[rows]
-    ragged = len(set(zip(map(len, phonemes), map(len, prompts), strict=True))) > 1
-
-    said = torch.full((len(rows), steps * size), model.end, device=device)
-    alive = torch.arange(len(rows), device=device)  # rows of `said` that the cache still holds
-    for step in range(steps):
-        group = []
-        for index in range(size):
-            entries = logits[:, index]
-            if step == 0 or index > 0:  # something is said, and the end mark fills whole groups
-                entries = entries.clone()
-                entries[:, model.end] = -torch.inf
-            code = sample(entries, history, noise[alive, step, index], sampling)
-            history = torch.cat((history[:, 1:], code[:, None]), dim=1)
-            group.append(code)
-        codes = torch.stack(group, dim=1)
-        said[alive, step * size : (step + 1) * size] = codes
-        if step + 1 == steps:
-            break
-        if (step + 1) % CHECK_EVERY == 0:
-            ended = (said[alive, : (step + 1) * size] == model.end).any(1).cpu()
-            going = (~ended & (bounds[alive.cpu()] > step + 1)).nonzero()[:, 0].to(device)
-            if len(going) == 0:
-                break
-            if len(going) < len(alive):
-                cache.keep(going)
-                alive, codes, history, position = alive[going], codes[going], history[going], position[going]
-        mask = length_mask(cache.lengths + 1, cache.filled + 1)[:, None, None] if ragged else None
-        logits = model.step(codes, position, cache, mask)
-        position = position + 1
-    return [_finish(row, int(bound), model.end) for row, bound in zip(said.cpu(), frames, strict=True)]
+    steps = max(r.steps(model.group_size) for r in requests)
+    tokens = max(r.tokens(model) for r in requests)
+    places = sum(len(r.seeds) for r in requests)
+    if max_batch_tokens is not None:
+        places = min(places, max(max_batch_tokens // tokens, *(len(r.seeds) for r in requests), 1))
+    check_every = 1 if model.code_embedding.weight.device.type == "cpu" else CHECK_EVERY
+    decoding = Decoding(model, places, tokens + check_every, steps, sampling)  # a row may go on until it is looked at
+    waiting = deque(enumerate(requests))
+    spoken: list[dict[int, Generated]] = [{} for _ in requests]
+    since = 0
+    while waiting or decoding.alive:
+        while waiting and decoding.free >= len(waiting[0][1].seeds):
+            decoding.admit(*waiting.popleft())
+        if not waiting and decoding.free > len(decoding.rows) // 4:
+            decoding.shrink()
+        decoding.step()
+        since += 1
+        if since % check_every == 0 or all(row is None or row.done >= row.steps for row in decoding.rows):
+            for row, said in decoding.ended():
+                spoken[row.request][row.draw] = said
+    return [[draws[draw] for draw in sorted(draws)] for draws in spoken]
 
 
-def _finish(said: Tensor, bound: int, end: int) -> Generated:
-    said = said[:bound]
-    marks = (said == end).nonzero()
-    return Generated(said[: int(marks[0])], False) if len(marks) else Generated(said, True)
-
-
-def _noise(seeds: list[int], steps: int, size: int) -> Tensor:
-    """Uniform numbers (row, step, size, 2), each row from its own generator on the CPU."""
-    return torch.stack([torch.rand(steps, size, 2, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
-
-
-def _history(prompts: list[Tensor], window: int) -> Tensor:
-    """The latest codes of each prompt, (row, window), -1 before its beginning."""
-    return torch.stack([F.pad(p, (window, 0), value=-1)[-window:] for p in prompts])
+@torch.inference_mode()
+def stream(model: AR, request: Request, sampling: Sampling, every: int) -> Iterator[Generated]:
+    """Say a request's first draw: after every `every` frames, and at the end, what was said so far."""
+    steps = request.steps(model.group_size)
+    decoding = Decoding(model, 1, request.tokens(model), steps, sampling)
+    decoding.admit(0, Request(request.phonemes, request.prompt, request.max_frames, request.seeds[:1]))
+    groups = max(1, every // model.group_size)
+    for step in range(1, steps + 1):
+        decoding.step()
+        if step % groups == 0 or step == steps:
+            ended = decoding.ended()
+            if ended:
+                yield ended[0][1]
+                return
+            yield Generated(decoding.said[0, :step].flatten().cpu().clone(), truncated=False, ended=False)

@@ -104,6 +104,7 @@ class DirectoryOptions:
     voice_alone: bool = False
     candidates: int = 1
     batch_size: int = 16
+    max_batch_tokens: int | None = None
     limit: int | None = None
 
 
@@ -153,6 +154,7 @@ def speak_directory(
                 sampling,
                 options.candidates,
                 nar_sampling,
+                options.max_batch_tokens,
             )
             if options.protocol == "continuation":
                 spoken = _with_beginnings(tts, voices, spoken, options.candidates)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +18,17 @@ from valle.errors import UserError
 from valle.models.ar import AR
 from valle.models.nar import NAR
 from valle.models.sampling import SPEECH_TOP_P, NARSampling, Sampling
+from valle.synthesis import engine
 from valle.synthesis.checkpoint import find_checkpoint, load_model, model_directory
-from valle.synthesis.engine import generate
+from valle.synthesis.engine import Generated, Request, generate
+from valle.synthesis.packing import pack
 from valle.text import TextUnits, Vocabulary, normalize
 
 MIN_PROMPT, MAX_PROMPT, VOICE_PROMPT = 0.5, 30.0, 3.0  # seconds; the last: what is used of a prompt without text
 SILENCE = -60.0  # decibels under full scale
 MAX_LENGTH = 600  # phonemes or letters of one utterance, about 45 seconds
 SECONDS_PER_PHONEME, SECONDS_MORE = 0.2, 1.0  # the length bound: three times as slow as usual speech
+CHUNK, AHEAD = 0.5, 0.1  # seconds: of a streamed chunk; that the NAR model sees beyond it
 NAR_SEED = 2**32  # parts the NAR model's draws from the AR model's
 
 
@@ -130,23 +134,25 @@ class TTS:
         sampling: Sampling = Sampling(top_p=SPEECH_TOP_P),
         candidates: int = 1,
         nar_sampling: NARSampling = NARSampling(),
+        max_batch_tokens: int | None = None,
     ) -> list[Speech]:
-        """Say each text in its prompt's voice; `candidates` draws of a text stand next to each other in the result."""
+        """Say each text in its prompt's voice; `candidates` draws of a text stand next to each other in the result.
+
+        max_batch_tokens: bound on what is decoded at once, see `generate` of the engine; None: everything
+        """
         targets = self.symbols(texts)
         symbols = [self.units.join(p.symbols or [], t) for p, t in zip(prompts, targets, strict=True)]
         ids = [torch.tensor(self.vocabulary.encode(row)) for row in symbols]
         prefixes = [self._prefix(p) for p in prompts]
         bounds = [self._bound(t, p) for t, p in zip(targets, prefixes, strict=True)]
-        spoken = generate(self.ar, ids, prefixes, bounds, seeds, sampling, candidates)
+        requests = [
+            Request(row, prefix, bound, [seed + c for c in range(candidates)])
+            for row, prefix, bound, seed in zip(ids, prefixes, bounds, seeds, strict=True)
+        ]
+        draws = generate(self.ar, requests, sampling, max_batch_tokens)
+        spoken = [item for row in draws for item in row]
         for index, item in enumerate(spoken):
-            if item.truncated:
-                seconds = len(item.codes) / self.codec.frame_rate
-                warnings.warn(
-                    f"text {texts[index // candidates][:40]!r}: no end was found, cut at {seconds:.1f} s; "
-                    "try another seed or a longer prompt",
-                    TruncatedWarning,
-                    stacklevel=2,
-                )
+            self._warn_if_truncated(texts[index // candidates], item)
         longest = self.nar_prompt_frames
         if nar_sampling.prompt_seconds is not None:
             longest = max(1, round(nar_sampling.prompt_seconds * self.codec.frame_rate))
@@ -156,7 +162,7 @@ class TTS:
             [inputs[r][0] for r in rows],
             [inputs[r][1] for r in rows],
             [item.codes for item in spoken],
-            [seed + c for seed in seeds for c in range(candidates)],
+            [seed for request in requests for seed in request.seeds],
             nar_sampling,
         )
         waveforms = self.codec.decode_batch(codes)
@@ -164,6 +170,69 @@ class TTS:
             Speech(Audio(samples, self.codec.sample_rate), item, first.truncated)
             for samples, item, first in zip(waveforms, codes, spoken, strict=True)
         ]
+
+    def _warn_if_truncated(self, text: str, item: Generated) -> None:
+        if item.truncated:
+            seconds = len(item.codes) / self.codec.frame_rate
+            warnings.warn(
+                f"text {text[:40]!r}: no end was found, cut at {seconds:.1f} s; try another seed or a longer prompt",
+                TruncatedWarning,
+                stacklevel=3,
+            )
+
+    @torch.inference_mode()
+    def stream(
+        self,
+        text: str,
+        prompt: str | Path | Prompt,
+        prompt_text: str | None = None,
+        seed: int = 0,
+        sampling: Sampling = Sampling(top_p=SPEECH_TOP_P),
+        chunk_seconds: float = CHUNK,
+    ) -> Iterator[Audio]:
+        """Say `text` as `synthesize` does, and give audio away while the rest is still being spoken.
+
+        The first codebook is the one that `synthesize` draws from the same seed. The NAR model fills in each chunk as
+        it comes, with a little of what follows it in sight and what was said before as its acoustic prompt. The codec
+        decodes each chunk with its neighbours: the chunks, put together, are what it makes of all codes at once.
+        """
+        voice = prompt if isinstance(prompt, Prompt) else self.prompt(prompt, prompt_text)
+        hop, around, given = self.codec.hop, self.codec.context, 0  # frames given away
+        pieces: list[Tensor] = []
+        for codes, last in self._stream_codes(text, voice, seed, sampling, chunk_seconds):
+            pieces.append(codes)
+            whole = torch.cat(pieces)
+            ready = len(whole) if last else len(whole) - around
+            if ready > given:
+                left = max(0, given - around)
+                samples = self.codec.decode(whole[left:])
+                yield Audio(samples[(given - left) * hop : (ready - left) * hop], self.codec.sample_rate)
+                given = ready
+
+    def _stream_codes(
+        self, text: str, voice: Prompt, seed: int, sampling: Sampling, chunk_seconds: float
+    ) -> Iterator[tuple[Tensor, bool]]:
+        """Codes (time, codebook) as they are settled, and whether they are the last."""
+        target = self.symbols([text])[0]
+        both = self.units.join(voice.symbols or [], target)
+        prefix = self._prefix(voice)
+        request = Request(torch.tensor(self.vocabulary.encode(both)), prefix, self._bound(target, prefix), [seed])
+        ahead = round(AHEAD * self.codec.frame_rate)
+        chunk = max(1, round(chunk_seconds * self.codec.frame_rate))
+        said = voice.codes[:0]
+        for spoken in engine.stream(self.ar, request, sampling, chunk):
+            last = spoken.ended
+            settled = len(spoken.codes) if last else len(spoken.codes) - ahead
+            if settled <= len(said) and not last:
+                continue
+            before = Prompt(torch.cat((voice.codes, said)), voice.symbols)
+            phonemes, acoustic = self._nar_inputs(before, both, target, self.nar_prompt_frames)
+            rest = spoken.codes[len(said) :]
+            new = self._fill_in([phonemes], [acoustic], [rest], [seed], NARSampling())[0][: settled - len(said)]
+            said = torch.cat((said, new))
+            if last:
+                self._warn_if_truncated(text, spoken)
+            yield new, last
 
     def _bound(self, target: list[str], prefix: Tensor) -> int:
         """Frames after which speech is cut: a slow speaker's, or what the models have positions for."""
@@ -214,11 +283,18 @@ def _padded(rows: list[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
     return pad_sequence(rows, batch_first=True).to(device), torch.tensor([len(row) for row in rows]).to(device)
 
 
-def load(name: str | Path, codec_dir: str | Path | None = None, device: str = "cpu", decoder: str | None = None) -> TTS:
+def load(
+    name: str | Path,
+    codec_dir: str | Path | None = None,
+    device: str = "cpu",
+    decoder: str | None = None,
+    dtype: str = "float32",
+) -> TTS:
     """A trained model from its run directory, or a bundled one by name. Raises UserError when it cannot be had.
 
     codec_dir: where the weights of a pretrained codec and decoder lie
     decoder:   "vocos" turns EnCodec's codes into speech, as in VALL-E 2; None: the codec itself
+    dtype:     of the weights: float32, bfloat16, or int8 (on a CPU)
     """
     directory = model_directory(name)
     paths = {kind: find_checkpoint(directory, kind) for kind in ("ar", "nar")}
@@ -230,8 +306,8 @@ def load(name: str | Path, codec_dir: str | Path | None = None, device: str = "c
         if h[key] != other[key]:
             raise UserError(f"{directory}: the AR and the NAR model differ in {key}; train both on the same tokens")
     return TTS(
-        ar.to(device),
-        nar.to(device),
+        pack(ar, dtype, device),
+        pack(nar, dtype, device),
         round(max(other["prompt_seconds"], other["prompt_seconds_most"]) * other["frame_rate"]),
         codec.load(h["codec"], codec_dir, decoder),
         Vocabulary(list(h["vocabulary"])),

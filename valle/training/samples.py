@@ -11,7 +11,7 @@ from valle import codec
 from valle.codec import Codec
 from valle.data.batches import Batch
 from valle.models.sampling import SPEECH_TOP_P, Sampling
-from valle.synthesis.engine import generate
+from valle.synthesis.engine import Request, generate
 from valle.training.modules import ARModule, NARModule
 
 
@@ -56,7 +56,7 @@ class SampleCallback(L.Callback):
         size = module.hparams["group_size"]
         prefix = codes[0, : prompt // size * size, 0]
         bound = 2 * codes.shape[1] // size * size
-        (spoken,) = generate(module.model, [phonemes[0]], [prefix], [bound], [0], Sampling(top_p=SPEECH_TOP_P))
+        ((spoken,),) = generate(module.model, [Request(phonemes[0], prefix, bound, [0])], Sampling(top_p=SPEECH_TOP_P))
         return torch.cat((prefix.cpu(), spoken.codes))[:, None]
 
     def _fill_in(self, module: NARModule, phonemes: Tensor, codes: Tensor, prompt: int) -> Tensor:
