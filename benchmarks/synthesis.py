@@ -1,80 +1,326 @@
-"""Seconds of speech a second of synthesis, for AR, NAR and codec, at the paper's size with random weights.
+"""How fast speech is synthesized, and how near that is to what the machine can do.
 
-python benchmarks/synthesis.py [--seconds 5] [--batch 1] [--group-size 1] [--layers 12 --dim 1024]
+    python benchmarks/synthesis.py [--quick] [--json FILE] [--plot FILE.svg]
+
+Ten seconds of speech from a three-second prompt: steps a second of the AR model beside what reading its weights and
+its cache allows, the NAR model beside what multiplying matrices allows, the codec, and the sum as a real-time factor
+(seconds of work a second of speech). The bounds are measured in the same run. Baselines: decoding without a cache, and
+`generate` of Hugging Face transformers on a Llama of the AR model's size (where that package is installed).
+`--quick` measures fewer steps, one of the NAR model's seven stages, and leaves long speech out.
 """
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "ACTIVE")  # threads wait awake between two layers: for a machine of one's own
+
 import argparse
+import json
+import platform
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 
+import valle
 from valle import codec
 from valle.models.ar import AR
 from valle.models.nar import NAR
 from valle.models.sampling import Sampling
 from valle.models.transformer import TransformerConfig
-from valle.synthesis.engine import generate
+from valle.synthesis.engine import Decoding, Request
+from valle.synthesis.packing import pack
 
-FRAME_RATE = 75  # EnCodec's, as in the papers
-PROMPT_SECONDS, PHONEMES = 3, 120
+SECONDS, PROMPT_SECONDS, PHONEMES = 10, 3, 100
+FRAME_RATE = 75  # EnCodec's, as in the papers; the bundled model has its own
+BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Seconds of one run after a warm-up."""
+def timed(work: Callable[[], object], repeats: int = 1) -> float:
+    """Seconds of the fastest of some runs after a warm-up."""
     work()
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
+    seconds = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - begin)
+    return min(seconds)
+
+
+def bandwidth() -> float:
+    """How fast memory is read, GB/s: the sum of 400 MB."""
+    big = torch.ones(100_000_000)
+    return round(4e8 / timed(big.sum, 5) / 1e9, 1)
+
+
+def machine() -> dict[str, Any]:
+    """What it is, how fast memory streams (GB/s) and matrices are multiplied (GFLOP/s)."""
+    a = torch.randn(2048, 2048)
+    low = a.bfloat16()
+    layer = pack(torch.nn.Sequential(torch.nn.Linear(2048, 2048)), "int8")
+    flops = 2 * 2048**3 / 1e9
+    with torch.inference_mode():
+        return {
+            "processor": _processor(),
+            "threads": torch.get_num_threads(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "bandwidth": bandwidth(),
+            "gemm": {
+                "float32": round(flops / timed(lambda: a @ a, 3), 1),
+                "bfloat16": round(flops / timed(lambda: low @ low, 3), 1),
+                "int8": round(flops / timed(lambda: layer(a), 3), 1),
+            },
+        }
+
+
+def _processor() -> str:
+    if Path("/proc/cpuinfo").is_file():
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def linear_weights(model: torch.nn.Module) -> int:
+    """Weights of the linear layers of a model, AdaLN's not counted: they are used once a pass, not once a position."""
+    return sum(
+        m.weight.numel()
+        for name, m in model.named_modules()
+        if isinstance(m, torch.nn.Linear) and "modulation" not in name
+    )
+
+
+def ar_speed(
+    make: Callable[[], AR], dtype: str, batch: int, steps: int, frame_rate: float, at: float
+) -> dict[str, float]:
+    """Steps a second around `at` seconds of new speech, seconds of the prefill, bytes read a step."""
+    model = make()
+    size, weights = model.group_size, linear_weights(model)
+    pack(model, dtype)
+    before = round(at * frame_rate) // size * size
+    prompt = torch.randint(0, model.codebook_size, (round(PROMPT_SECONDS * frame_rate) // size * size + before,))
+    request = Request(torch.randint(1, 30, (PHONEMES,)), prompt, (steps + 4) * size, list(range(batch)))
+    with torch.inference_mode():
+        decoding = Decoding(model, batch, request.tokens(model), request.steps(size), Sampling(top_p=0.9))
+        begin = time.perf_counter()
+        decoding.admit(0, request)
+        prefill = time.perf_counter() - begin
+        for _ in range(3):
+            decoding.step()
+        begin = time.perf_counter()
+        for _ in range(steps):
+            decoding.step()
+        seconds = time.perf_counter() - begin
+    cache = 2 * 4 * model.config.layers * model.config.dim * batch * (decoding.cache.filled - steps / 2)
+    return {"steps": steps / seconds, "prefill": prefill, "bytes": weights * BYTES[dtype] + cache}
+
+
+def nar_speed(make: Callable[[], NAR], dtype: str, batch: int, stages: int, frame_rate: float) -> dict[str, float]:
+    """Seconds of a stage and its arithmetic, for ten seconds of speech a row."""
+    model = make()
+    frames, prompt = round(SECONDS * frame_rate), round(PROMPT_SECONDS * frame_rate)
+    positions = PHONEMES + prompt + frames
+    config = model.config
+    flops = 2 * linear_weights(model) * positions + 4 * config.layers * config.dim * positions**2
+    flops += 2 * frames * config.dim * model.codebook_size
+    pack(model, dtype)
+
+    def lengths(n: int) -> torch.Tensor:
+        return torch.full((batch,), n)
+
+    codes = torch.randint(0, model.codebook_size, (batch, frames, 8))
+    arguments = (
+        torch.randint(1, 30, (batch, PHONEMES)), lengths(PHONEMES),
+        torch.randint(0, model.codebook_size, (batch, prompt, 8)), lengths(prompt),
+        codes, lengths(frames),
+    )  # fmt: skip
+    with torch.inference_mode():
+        model(*arguments, lengths(1))
+        begin = time.perf_counter()
+        for stage in range(1, stages + 1):
+            model(*arguments, lengths(stage))
+        return {"stage": (time.perf_counter() - begin) / stages, "flops": flops * batch}
+
+
+def no_cache_seconds(model: AR, frames: int, frame_rate: float) -> float:
+    """Seconds of decoding so many frames by a whole pass a frame, from passes at three lengths (Simpson's rule)."""
+    prompt = round(PROMPT_SECONDS * frame_rate)
+
+    def one(new: int) -> float:
+        codes = torch.randint(0, model.codebook_size, (1, prompt + new))
+        text = torch.randint(1, 30, (1, PHONEMES))
+        with torch.inference_mode():
+            return timed(lambda: model(text, torch.tensor([PHONEMES]), codes, torch.tensor([prompt + new])))
+
+    return frames * (one(0) + 4 * one(frames // 2) + one(frames)) / 6
+
+
+def transformers_steps(dtype: torch.dtype, new: int) -> float | None:
+    """Steps a second of transformers' `generate` on a Llama of 12 x 1024 with as many weights; None: not installed."""
+    try:
+        from transformers import LlamaConfig, LlamaForCausalLM
+    except ImportError:
+        return None
+    config = LlamaConfig(
+        vocab_size=1025, hidden_size=1024, intermediate_size=2731, num_hidden_layers=12, num_attention_heads=16,
+        max_position_embeddings=4096, bos_token_id=0, eos_token_id=None, pad_token_id=0,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).to(dtype).eval()
+    ids = torch.randint(0, 1024, (1, PHONEMES + PROMPT_SECONDS * FRAME_RATE + SECONDS * FRAME_RATE // 2))
+
+    def run(count: int) -> Callable[[], object]:
+        return lambda: model.generate(ids, max_new_tokens=count, do_sample=True, top_p=0.9, use_cache=True)
+
+    with torch.inference_mode():
+        return new / (timed(run(new + 1)) - timed(run(1)))
+
+
+def sizes() -> dict[str, tuple[Callable[[int], AR], Callable[[], NAR], float]]:
+    """How the models of each size are made, and their frame rate."""
+    bundled = valle.load("mini")
+    small = bundled.ar.config
+    return {
+        "paper": (
+            lambda g: AR(100, TransformerConfig(dropout=0.0), group_size=g).eval(),
+            lambda: NAR(100, TransformerConfig(dropout=0.0)).eval(),
+            float(FRAME_RATE),
+        ),
+        "bundled": (
+            lambda g: AR(100, small, group_size=g, tied=False).eval(),
+            lambda: NAR(100, bundled.nar.config, local_frames=7).eval(),
+            bundled.codec.frame_rate,
+        ),
+    }
+
+
+def run_all(quick: bool) -> dict[str, Any]:
+    measured = machine()
+    print(json.dumps(measured), flush=True)
+    mini = codec.load("mini")
+    second = timed(lambda: mini.decode(torch.zeros(500, 8, dtype=torch.long)), 3) / 10
+    steps = 40 if quick else 200
+    runs = []
+    for size, (make_ar, make_nar, rate) in sizes().items():
+        for dtype in BYTES:
+            for batch in (1, 8):
+                nar = nar_speed(make_nar, dtype, batch, 1 if quick else 7, rate)
+                for group_size in (1, 2):
+                    reading = bandwidth()  # it is another machine's neighbour, and not always as fast
+                    ar = ar_speed(lambda g=group_size, make=make_ar: make(g), dtype, batch, steps, rate, SECONDS / 2)
+                    ar_seconds = ar["prefill"] + SECONDS * rate / group_size / ar["steps"]
+                    nar_seconds = 7 * nar["stage"]
+                    spoken = SECONDS * batch
+                    run = {
+                        "size": size,
+                        "dtype": dtype,
+                        "group_size": group_size,
+                        "batch": batch,
+                        "ar_steps_per_second": ar["steps"],
+                        "ar_codes_per_second": ar["steps"] * group_size * batch,
+                        "bandwidth": reading,
+                        "ar_bandwidth_share": ar["bytes"] * ar["steps"] / reading / 1e9,
+                        "ar_real_time_factor": ar_seconds / spoken,
+                        "nar_stage_seconds": nar["stage"],
+                        "nar_flops_share": nar["flops"] / nar["stage"] / measured["gemm"][dtype] / 1e9,
+                        "nar_real_time_factor": nar_seconds / spoken,
+                        "codec_real_time_factor": second,
+                        "total_real_time_factor": (ar_seconds + nar_seconds) / spoken + second,
+                    }
+                    runs.append({k: round(v, 4) if isinstance(v, float) else v for k, v in run.items()})
+                    print(row(runs[-1]), flush=True)
+    return {"machine": measured, "runs": runs, "baselines": baselines(quick), "growth": [] if quick else growth()}
+
+
+def baselines(quick: bool) -> list[dict[str, Any]]:
+    """Other ways of decoding the paper's size, batch 1."""
+    found: list[dict[str, Any]] = []
+    model = AR(100, TransformerConfig(dropout=0.0)).eval()
+    for frames in (750,) if quick else (100, 300, 750):
+        seconds = no_cache_seconds(model, frames, FRAME_RATE)
+        found.append(
+            {"baseline": "no cache", "dtype": "float32", "frames": frames, "steps_per_second": frames / seconds}
+        )
+    for dtype in (torch.float32, torch.bfloat16):
+        speed = transformers_steps(dtype, 20 if quick else 60)
+        if speed is not None:
+            name = str(dtype).removeprefix("torch.")
+            found.append({"baseline": "transformers generate", "dtype": name, "steps_per_second": speed})
+    for item in found:
+        item["steps_per_second"] = round(item["steps_per_second"], 2)
+        print(item, flush=True)
+    return found
+
+
+def growth() -> list[dict[str, float]]:
+    """Seconds of the AR model for 5 to 40 s of speech at the paper's size, from its speed on the way, bfloat16."""
+    found = []
+    for seconds in (5, 10, 20, 40):
+        speeds = [
+            ar_speed(lambda: AR(100, TransformerConfig(dropout=0.0)).eval(), "bfloat16", 1, 60, FRAME_RATE, at)["steps"]
+            for at in (0, seconds / 2, seconds)
+        ]
+        mean = (1 / speeds[0] + 4 / speeds[1] + 1 / speeds[2]) / 6
+        found.append({"seconds": seconds, "ar_seconds": round(seconds * FRAME_RATE * mean, 1)})
+        print(found[-1], flush=True)
+    return found
+
+
+def row(run: dict[str, Any]) -> str:
+    """A line of the table."""
+    return (
+        f"| {run['size']} | {run['dtype']} | {run['group_size']} | {run['batch']} | {run['ar_steps_per_second']:.1f} | "
+        f"{run['ar_bandwidth_share']:.0%} | {run['ar_real_time_factor']:.2f} | {run['nar_flops_share']:.0%} | "
+        f"{run['nar_real_time_factor']:.2f} | {run['total_real_time_factor']:.2f} |"
+    )
+
+
+HEAD = (
+    "| size | dtype | G | batch | AR steps/s | of bandwidth | AR RTF | NAR, of GEMM rate | NAR RTF | total RTF |\n"
+    "|---|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    runs = [run for run in result["runs"] if run["size"] == "paper" and run["batch"] == 1]
+    names = [f"{run['dtype']}\nG = {run['group_size']}" for run in runs]
+    figure, axis = plt.subplots(figsize=(8, 3.5))
+    base = [0.0] * len(runs)
+    for part in ("ar", "nar", "codec"):
+        values = [run[f"{part}_real_time_factor"] for run in runs]
+        axis.bar(names, values, bottom=base, label=part.upper() if part != "codec" else "codec")
+        base = [a + b for a, b in zip(base, values, strict=True)]
+    axis.axhline(1.0, color="black", linewidth=0.8, linestyle="--")
+    axis.set(ylabel="seconds of work a second of speech", title="12 layers x 1024, batch 1")
+    axis.legend()
+    figure.tight_layout()
+    figure.savefig(path)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=5.0, help="of new speech a row")
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--group-size", type=int, default=1)
-    parser.add_argument("--layers", type=int, default=12)
-    parser.add_argument("--dim", type=int, default=1024)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path)
     args = parser.parse_args()
     torch.manual_seed(0)
-    config = TransformerConfig(layers=args.layers, heads=16, dim=args.dim, ffn_dim=4 * args.dim)
-    ar, nar = AR(100, config, group_size=args.group_size).eval(), NAR(100, config).eval()
-    with torch.no_grad():  # the end mark never comes: every run has the same length
-        ar.head.weight[ar.end :: ar.codebook_size + 1] = 0
-        ar.head.weight.mul_(0.01)
-    frames = round(args.seconds * FRAME_RATE) // args.group_size * args.group_size
-    text = [torch.randint(1, 100, (PHONEMES,)) for _ in range(args.batch)]
-    prompt = torch.randint(0, 1024, (args.batch, PROMPT_SECONDS * FRAME_RATE // 8 * 8, 8))
-    sampling, speech = Sampling(temperature=0), args.batch * frames / FRAME_RATE
-
-    said: list = []
-
-    def speak() -> None:
-        said[:] = generate(ar, text, list(prompt[..., 0]), [frames] * args.batch, list(range(args.batch)), sampling)
-
-    def fill_in() -> None:
-        def length(n: int) -> torch.Tensor:
-            return torch.full((args.batch,), n)
-
-        first = torch.randint(0, 1024, (args.batch, frames))
-        nar.generate(torch.stack(text), length(PHONEMES), prompt, length(prompt.shape[1]), first, length(frames))
-
-    mini = codec.load("mini")
-    codes = [torch.randint(0, 1024, (round(args.seconds * mini.frame_rate), 8)) for _ in range(args.batch)]
-    spent = {"AR": timed(speak), "NAR": timed(fill_in), "codec": timed(lambda: mini.decode_batch(codes))}
-    spoken = sum(len(item.codes) for item in said)
-    if spoken != args.batch * frames:
-        raise RuntimeError(f"the AR model stopped after {spoken} of {args.batch * frames} frames")
-    weights = sum(p.numel() for p in ar.transformer.parameters()) * 4
-    row = f"{frames / FRAME_RATE:.1f} s a row, G = {args.group_size}"
-    print(f"{torch.get_num_threads()} threads, batch {args.batch}, {row}")
-    for name, seconds in spent.items():
-        print(f"{name:6} {speech / seconds:8.2f} seconds of speech a second  ({seconds:.2f} s)")
-    steps = frames // args.group_size
-    print(f"AR step {spent['AR'] / steps * 1000:.1f} ms, reads {weights / 1e9:.2f} GB of weights: "
-          f"{weights * steps / spent['AR'] / 1e9:.1f} GB/s")  # fmt: skip
+    print(HEAD)
+    result = run_all(args.quick)
+    print("\n" + HEAD)
+    for run in result["runs"]:
+        print(row(run))
+    if args.json is not None:
+        args.json.write_text(json.dumps(result, indent=2) + "\n")
+    if args.plot is not None:
+        plot(result, args.plot)
 
 
 if __name__ == "__main__":

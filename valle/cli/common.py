@@ -6,6 +6,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Callable
+from typing import NoReturn
 
 from valle.errors import UserError
 
@@ -15,6 +16,10 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options) -> None:
         super().__init__(formatter_class=argparse.ArgumentDefaultsHelpFormatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """One line, without the usage that argparse puts before it."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def _one_line(message: Warning | str, category: type[Warning], *_: object) -> None:

@@ -92,12 +92,13 @@ def load_model(path: Path) -> tuple[AR | NAR, dict[str, Any]]:
         config = TransformerConfig(h["layers"], h["heads"], h["dim"], h["ffn_dim"], h["dropout"])
         vocabulary_size = len(h["vocabulary"])
         model: AR | NAR
-        if "group_size" in h:
-            model = AR(vocabulary_size, config, h["codebook_size"], h["group_size"], h["layout"], h["tied"])
-        else:
-            sizes = h["codebook_size"], h["num_codebooks"], h["local_frames"]
-            model = NAR(vocabulary_size, config, *sizes, h["layout"])
-        model.load_state_dict({key.removeprefix("model."): value for key, value in state.items()})
+        with torch.device("meta"):  # the weights are the file's own, read when they are used
+            if "group_size" in h:
+                model = AR(vocabulary_size, config, h["codebook_size"], h["group_size"], h["layout"], h["tied"])
+            else:
+                sizes = h["codebook_size"], h["num_codebooks"], h["local_frames"]
+                model = NAR(vocabulary_size, config, *sizes, h["layout"])
+        model.load_state_dict({key.removeprefix("model."): value for key, value in state.items()}, assign=True)
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{path}: holds no AR or NAR model of this version ({str(error).splitlines()[0]})") from error
     return model.eval(), h
