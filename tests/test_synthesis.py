@@ -168,6 +168,26 @@ def test_text_that_is_gone_on_from_is_read_once(tts: TTS, speech: Path) -> None:
     assert torch.equal(tts._prefix(prompt), prompt.codes[:, 0])  # no mark that parts it from what follows
 
 
+def test_smaller_weights_and_smaller_batches_speak_too(run_directory: Path, speech: Path, tmp_path: Path) -> None:
+    lines = tmp_path / "lines.txt"
+    lines.write_text(f"{TEXT}\nThe dog ran.\nThe cat sat on the mat.\n")
+    for name, options in {"all": [], "few": ["--max-batch-tokens", "1"], "int8": ["--dtype", "int8"]}.items():
+        command("valle-synth", "--model", run_directory, "--prompt", speech, "--text-file", lines, "--output-dir",
+                tmp_path / name, *options)  # fmt: skip
+    for number in ("0001", "0002", "0003"):
+        together, alone, small = (tmp_path / name / f"{number}.wav" for name in ("all", "few", "int8"))
+        assert together.read_bytes() == alone.read_bytes()
+        assert audio.read(small).duration > 0
+
+
+@pytest.mark.parametrize("wrong", [["--prompt"], ["--dtype", "int3"], ["--loud"], ["--ras-threshold", "7"]])
+def test_a_wrong_option_is_one_line(wrong: list[str]) -> None:
+    done = command("valle-synth", "--prompt", "x.wav", "--text", "Hello.", *wrong, check=False)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert wrong[0].strip("-").replace("-", "_") in done.stderr.replace("-", "_")
+
+
 def test_a_stream_is_the_codecs_audio_of_all_its_codes(tts: TTS, speech: Path) -> None:
     voice, sampling = tts.prompt(speech, "Hello there."), Sampling(top_p=0.9)
     for chunk_seconds in (0.2, 0.5, 60.0):
