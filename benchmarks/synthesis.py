@@ -18,7 +18,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "ACTIVE")  # threads wait awake between
 import argparse
 import json
 import platform
+import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,11 +28,12 @@ from typing import Any
 import torch
 
 import valle
-from valle import codec
+from valle import audio, codec
 from valle.models.ar import AR
 from valle.models.nar import NAR
 from valle.models.sampling import Sampling
 from valle.models.transformer import TransformerConfig
+from valle.synthesis import Prompt
 from valle.synthesis.engine import Decoding, Request
 from valle.synthesis.packing import pack
 
@@ -232,7 +235,14 @@ def run_all(quick: bool) -> dict[str, Any]:
                     }
                     runs.append({k: round(v, 4) if isinstance(v, float) else v for k, v in run.items()})
                     print(row(runs[-1]), flush=True)
-    return {"machine": measured, "runs": runs, "baselines": baselines(quick), "growth": [] if quick else growth()}
+    return {
+        "machine": measured,
+        "runs": runs,
+        "accuracies": accuracies(),
+        "stream": first_audio(),
+        "baselines": baselines(quick),
+        "growth": [] if quick else growth(),
+    }
 
 
 def baselines(quick: bool) -> list[dict[str, Any]]:
@@ -252,6 +262,55 @@ def baselines(quick: bool) -> list[dict[str, Any]]:
     for item in found:
         item["steps_per_second"] = round(item["steps_per_second"], 2)
         print(item, flush=True)
+    return found
+
+
+def accuracies() -> list[dict[str, Any]]:
+    """What smaller weights lose: teacher-forced accuracy of the bundled model on sentences it was not trained on, which
+    its voices speak here."""
+    from valle.data import kaldi
+    from valle.data.spoken.corpus import build
+    from valle.training.modules import accuracy
+
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        build(Path(folder), voices=8, utterances=1)
+        utterances = [u for part in ("valid", "test_seen") for u in kaldi.read(Path(folder) / part)]
+        for dtype in BYTES:
+            tts = valle.load("mini", dtype=dtype)
+            codes = [tts.codec.encode(s.samples, s.sample_rate) for s in (audio.read(u.path) for u in utterances)]
+            text = [torch.tensor(tts.vocabulary.encode(row)) for row in tts.symbols([u.text for u in utterances])]
+            hits: dict[str, list[float]] = {"ar_top1": [], "ar_top10": [], "nar_stage1_top10": []}
+            with torch.inference_mode():
+                for phonemes, c in zip(text, codes, strict=True):
+                    pair = phonemes[None], torch.tensor([len(phonemes)])
+                    _, logits, targets = tts.ar.loss(*pair, c[None, :, 0], torch.tensor([len(c)]))
+                    hits["ar_top1"].append(float(accuracy(logits, targets, 1)))
+                    hits["ar_top10"].append(float(accuracy(logits, targets, 10)))
+                    voice, rest = c[None, :50], c[None, 50:]
+                    lengths = torch.tensor([50]), torch.tensor([len(c) - 50])
+                    _, logits, targets = tts.nar.loss(*pair, voice, lengths[0], rest, lengths[1], torch.tensor([1]))
+                    hits["nar_stage1_top10"].append(float(accuracy(logits, targets, 10)))
+            means = {name: round(sum(values) / len(values), 4) for name, values in hits.items()}
+            found.append({"dtype": dtype, "utterances": len(utterances), **means})
+            print(found[-1], flush=True)
+    return found
+
+
+def first_audio() -> dict[str, float]:
+    """Seconds until the bundled model's first chunk of a stream, and until its last, with their seconds of audio."""
+    tts = valle.load("mini")
+    voice = Prompt(torch.zeros(150, 8, dtype=torch.long), None)
+    text = "The old baker sold a golden apple to the young queen before the rain began."
+    list(tts.stream("Hello.", voice))
+    begin, spoken, first = time.perf_counter(), 0.0, 0.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for chunk in tts.stream(text, voice):
+            spoken += chunk.duration
+            first = first or time.perf_counter() - begin
+    found = {"first_audio": first, "last_audio": time.perf_counter() - begin, "spoken": spoken}
+    print(found, flush=True)
     return found
 
 
