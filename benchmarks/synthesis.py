@@ -212,7 +212,7 @@ def run_all(quick: bool) -> dict[str, Any]:
             for batch in (1, 8):
                 nar = nar_speed(make_nar, dtype, batch, 1 if quick else 7, rate)
                 for group_size in (1, 2):
-                    reading = bandwidth()  # it is another machine's neighbour, and not always as fast
+                    reading = bandwidth()  # just before it: a shared machine's memory is not always as fast
                     ar = ar_speed(lambda g=group_size, make=make_ar: make(g), dtype, batch, steps, rate, SECONDS / 2)
                     ar_seconds = ar["prefill"] + SECONDS * rate / group_size / ar["steps"]
                     nar_seconds = 7 * nar["stage"]

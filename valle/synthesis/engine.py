@@ -123,15 +123,14 @@ class Decoding:
     def step(self) -> None:
         """Every row says a group of codes; rows that go on are told what comes next by the model."""
         model, places = self.model, torch.arange(len(self.rows), device=self.logits.device)
-        first = (self.done == 0)[:, None]
         at = self.done.clamp(max=self.noise.shape[1] - 1)  # a place without a row stays where it was
         group = []
         for index in range(model.group_size):
-            entries = self.logits[:, index]
-            # something is said, and the end mark fills whole groups
-            silent = first if index == 0 else torch.ones_like(first)
-            end = torch.where(silent[:, 0], -torch.inf, entries[:, model.end])
-            entries = torch.cat((entries[:, : model.end], end[:, None]), dim=1)
+            entries = self.logits[:, index].clone()
+            if index == 0:  # something is said
+                entries[:, model.end].masked_fill_(self.done == 0, -torch.inf)
+            else:  # the end mark fills whole groups
+                entries[:, model.end] = -torch.inf
             code = sample(entries, self.history, self.noise[places, at, index], self.sampling)
             self.history = torch.cat((self.history[:, 1:], code[:, None]), dim=1)
             group.append(code)

@@ -141,11 +141,12 @@ class ARModule(_Module):
             )
         values = {"loss": loss, **{f"top{k}": accuracy(logits.detach(), targets, k) for k in (1, 10)}}
         guidance = self.hparams["guided_attention"] * max(0.0, 1 - self.global_step / max(1, self.trainer.max_steps))
-        spoken = spoken_phonemes(batch.starts - (batch.code_lengths - lengths)[:, None], lengths, size)
-        if guidance and split == "train" and bool((spoken >= 0).any()):
-            values["guide"] = guide.loss(spoken, batch.phoneme_lengths, before // size)
-            self._log(split, values, batch)
-            return loss + guidance * values["guide"]
+        if guidance and split == "train":
+            spoken = spoken_phonemes(batch.starts - (batch.code_lengths - lengths)[:, None], lengths, size)
+            if bool((spoken >= 0).any()):
+                values["guide"] = guide.loss(spoken, batch.phoneme_lengths, before // size)
+                self._log(split, values, batch)
+                return loss + guidance * values["guide"]
         self._log(split, values, batch)
         return loss
 
