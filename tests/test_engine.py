@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 
 from tests.conftest import TINY, sharpen
 from valle.errors import UserError
 from valle.models.ar import AR
+from valle.models.nar import NAR
 from valle.models.sampling import Sampling
-from valle.models.transformer import KVCache
+from valle.models.transformer import KVCache, TransformerConfig
+from valle.synthesis import graphs
 from valle.synthesis.engine import Generated, Request, generate, stream
+from valle.synthesis.graphs import GraphTransformer
+from valle.synthesis.native import NativeTransformer, compile_step
 from valle.synthesis.packing import pack
 
 TEXTS = [torch.tensor([1, 2, 3, 4, 5]), torch.tensor([6, 7]), torch.tensor([3, 3, 8])]
@@ -102,6 +109,113 @@ def test_smaller_weights_give_nearly_the_same_logits(dtype: str, error: float) -
         one, two = plain(*arguments), packed(*arguments)
     assert two.dtype == torch.float32
     assert 0 < (one - two).norm() / one.norm() < error
+
+
+@pytest.mark.parametrize(("dtype", "error"), [("bfloat16", 0.04), ("int8", 0.1)])
+def test_smaller_weights_of_the_nar_model_give_nearly_the_same_logits(nar: NAR, dtype: str, error: float) -> None:
+    """Rows of different lengths, whose padding must stay out of the attention written out for bfloat16."""
+    codes = torch.randint(0, 50, (2, 9, 8))
+    arguments = (
+        torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0]]), torch.tensor([4, 2]),
+        codes[:, :5], torch.tensor([5, 3]), codes, torch.tensor([9, 6]), torch.tensor([3, 1]),
+    )  # fmt: skip
+    with torch.inference_mode():
+        one = nar(*arguments)
+        two = pack(nar, dtype)(*arguments)
+    for row, frames in enumerate([9, 6]):
+        difference = (one[row, :frames] - two[row, :frames]).norm() / one[row, :frames].norm()
+        assert 0 < difference < error
+
+
+needs_compiler = pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
+WIDE = TransformerConfig(layers=2, heads=4, dim=64, ffn_dim=192, dropout=0.0)
+
+
+def wide_model(size: int) -> AR:
+    torch.manual_seed(0)
+    return sharpen(AR(12, WIDE, codebook_size=50, group_size=size)).eval()
+
+
+@needs_compiler
+@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize("max_batch_tokens", [None, 300])
+def test_compiled_steps_in_float32_say_the_same(size: int, max_batch_tokens: int | None) -> None:
+    plain, compiled = wide_model(size), pack(wide_model(size), "float32", compiled=True)
+    rows, bounds, seeds = [0, 1, 2, 1, 0, 2, 2], [80, 16, 60, 40, 12, 100, 33], list(range(7))
+    one, two = (
+        say(m, rows, bounds, seeds, Sampling(top_p=0.9), max_batch_tokens=max_batch_tokens) for m in (plain, compiled)
+    )
+    for a, b in zip(one, two, strict=True):
+        assert torch.equal(a.codes, b.codes)
+
+
+@needs_compiler
+@pytest.mark.parametrize(("dtype", "error"), [("float32", 1e-5), ("bfloat16", 0.02), ("int8", 0.04)])
+@pytest.mark.parametrize("rows", [1, 3, 9])
+def test_a_compiled_step_is_the_transformers(dtype: str, error: float, rows: int) -> None:
+    """Rows of different lengths, a step of each: against the whole pass over each row alone."""
+    transformer = wide_model(1).transformer
+    native = NativeTransformer(transformer, dtype)
+    lengths = torch.arange(5, 5 + rows)
+    before, new = torch.randn(rows, int(lengths.max()), WIDE.dim), torch.randn(rows, 1, WIDE.dim)
+    cache = KVCache(WIDE, rows, 20, like=torch.zeros(0, dtype=native.cache_dtype))
+    with torch.inference_mode():
+        wanted = []
+        for row, length in enumerate(lengths.tolist()):
+            alone = KVCache(WIDE, 1, length, like=before)
+            transformer(before[row : row + 1, :length], causal=True, cache=alone)
+            alone.advance(length, length)
+            cache.place([row], alone)
+            whole = torch.cat((before[row : row + 1, :length], new[row : row + 1]), dim=1)
+            wanted.append(transformer(whole, causal=True)[:, -1:])
+        given = native(new, cache=cache)
+    expected = torch.cat(wanted)
+    assert (given - expected).norm() / expected.norm() < error
+    if dtype != "float32":
+        assert not torch.allclose(given, expected, atol=1e-6)
+
+
+@needs_compiler
+def test_compiled_int8_rows_say_in_a_batch_what_they_say_alone() -> None:
+    model = pack(wide_model(1), "int8", compiled=True)
+    together = say(model, [0, 1, 2], [60, 60, 60], [5, 6, 7], Sampling(top_p=0.9))
+    for row in range(3):
+        (alone,) = say(model, [row], [60], [5 + row], Sampling(top_p=0.9))
+        assert torch.equal(together[row].codes, alone.codes)
+
+
+@needs_compiler
+def test_what_was_compiled_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    library = compile_step()
+    made = library.stat().st_mtime_ns
+    assert compile_step().stat().st_mtime_ns == made
+    assert [path.name for path in library.parent.iterdir()] == [library.name]
+
+
+@pytest.mark.parametrize("compiler", ["no-such-compiler", "false"])
+def test_a_compiler_that_is_missing_or_fails_is_one_line(
+    compiler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("CXX", compiler)
+    with pytest.raises(UserError, match="--compile"):
+        compile_step()
+    assert not list(tmp_path.rglob("*.so"))
+
+
+@needs_compiler
+@pytest.mark.parametrize("size", [1, 4])
+def test_graphs_of_fixed_shape_say_the_same(size: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What a GPU replays, compiled whole (no graph break) for the CPU here; few positions, so that it takes several."""
+    monkeypatch.setattr(graphs, "POSITIONS", 48)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    plain, graphed = model_of_groups(size), model_of_groups(size)
+    graphed.transformer = GraphTransformer(graphed.transformer, mode="default")  # type: ignore[assignment]
+    rows, bounds, seeds = [0, 1, 2], [80, 16, 60], [0, 1, 2]
+    one, two = (say(m, rows, bounds, seeds, Sampling(top_p=0.9), max_batch_tokens=200) for m in (plain, graphed))
+    for a, b in zip(one, two, strict=True):
+        assert torch.equal(a.codes, b.codes)
 
 
 def test_what_a_device_cannot_do_is_one_line() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -171,13 +172,27 @@ def test_text_that_is_gone_on_from_is_read_once(tts: TTS, speech: Path) -> None:
 def test_smaller_weights_and_smaller_batches_speak_too(run_directory: Path, speech: Path, tmp_path: Path) -> None:
     lines = tmp_path / "lines.txt"
     lines.write_text(f"{TEXT}\nThe dog ran.\nThe cat sat on the mat.\n")
-    for name, options in {"all": [], "few": ["--max-batch-tokens", "1"], "int8": ["--dtype", "int8"]}.items():
+    runs = {"all": [], "few": ["--max-batch-tokens", "1"], "int8": ["--dtype", "int8"]}
+    for name, options in runs.items():
         command("valle-synth", "--model", run_directory, "--prompt", speech, "--text-file", lines, "--output-dir",
                 tmp_path / name, *options)  # fmt: skip
     for number in ("0001", "0002", "0003"):
         together, alone, small = (tmp_path / name / f"{number}.wav" for name in ("all", "few", "int8"))
         assert together.read_bytes() == alone.read_bytes()
         assert audio.read(small).duration > 0
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
+def test_compiled_steps_speak_the_same_samples(run_directory: Path, speech: Path, tmp_path: Path) -> None:
+    for name, options in {"plain": [], "compiled": ["--compile"]}.items():
+        command("valle-synth", "--prompt", speech, "--text", TEXT, "-o", tmp_path / f"{name}.wav", *options)
+    assert (tmp_path / "plain.wav").read_bytes() == (tmp_path / "compiled.wav").read_bytes()
+    done = command(
+        "valle-synth", "--model", run_directory, "--prompt", speech, "--text", TEXT, "--compile", check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "must divide by 64" in done.stderr
 
 
 @pytest.mark.parametrize("wrong", [["--prompt"], ["--dtype", "int3"], ["--loud"], ["--ras-threshold", "7"]])

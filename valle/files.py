@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and where files are kept for later."""
 
 from __future__ import annotations
 
@@ -33,3 +33,8 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a UTF-8 text file, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def cache_directory() -> Path:
+    """Where compiled code is kept: `$XDG_CACHE_HOME/valle`, or `~/.cache/valle`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "valle"

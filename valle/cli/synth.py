@@ -39,6 +39,9 @@ def _parser() -> Parser:
     parser.add_argument(
         "--dtype", default="float32", choices=["float32", "bfloat16", "int8"], help="of the models' weights"
     )
+    parser.add_argument(
+        "--compile", action="store_true", help="faster steps, by code made for this machine (the first time) and kept"
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     first = parser.add_argument_group("the first codebook (AR model)")
     first.add_argument("--temperature", type=float, default=1.0, help="0 takes the most likely code")
@@ -108,7 +111,7 @@ def _speak_data(args: argparse.Namespace) -> None:
     from valle.synthesis import load
     from valle.synthesis.testset import DirectoryOptions, speak_directory
 
-    tts = load(args.model, args.codec_dir, args.device, args.decoder, args.dtype)
+    tts = load(args.model, args.codec_dir, args.device, args.decoder, args.dtype, args.compile)
     options = DirectoryOptions(
         args.protocol,
         args.prompt_seconds,
@@ -139,7 +142,7 @@ def _main() -> None:
     sampling, nar_sampling = _sampling(args), _nar_sampling(args)
     from valle.synthesis import load
 
-    tts = load(args.model, args.codec_dir, args.device, args.decoder, args.dtype)
+    tts = load(args.model, args.codec_dir, args.device, args.decoder, args.dtype, args.compile)
     prompt = tts.prompt(args.prompt, args.prompt_text)
     tts.symbols(list(texts.values()))  # a text that cannot be spoken stops the command before anything is written
     paths = list(texts)

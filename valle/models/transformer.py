@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -104,6 +105,15 @@ class KVCache:
         self.filled = 0  # upper bound of `lengths`, known without asking the device
         self.ragged = False  # whether rows differ in length
 
+    @classmethod
+    def around(cls, keys: Tensor, values: Tensor, lengths: Tensor) -> KVCache:
+        """A cache of (layer, batch, head, time, head_dim) tensors that are there, all of whose time is looked at: rows
+        hold `lengths` (batch,) positions, and a mask must hide the rest."""
+        cache = cls.__new__(cls)
+        cache.keys, cache.values, cache.lengths = keys, values, lengths
+        cache.filled, cache.ragged = keys.shape[3] - 1, True
+        return cache
+
     @property
     def max_length(self) -> int:
         return self.keys.shape[3]
@@ -138,8 +148,8 @@ class KVCache:
     def place(self, rows: list[int], other: KVCache) -> None:
         """Let these rows hold what the one row of another cache holds."""
         length = other.filled
-        self.keys[:, rows, :, :length] = other.keys[:, :, :, :length]
-        self.values[:, rows, :, :length] = other.values[:, :, :, :length]
+        self.keys[:, rows, :, :length] = other.keys[:, :, :, :length].to(self.keys.dtype)
+        self.values[:, rows, :, :length] = other.values[:, :, :, :length].to(self.values.dtype)
         self.lengths[rows] = length
         self._measure()
 
@@ -178,6 +188,7 @@ class Block(nn.Module):
         super().__init__()
         norm = AdaptiveLayerNorm if adaptive else nn.LayerNorm
         self.heads, self.dropout, self.adaptive = config.heads, config.dropout, adaptive
+        self.attend: Callable[..., Tensor] = F.scaled_dot_product_attention
         self.attention_norm = norm(config.dim)
         self.qkv = nn.Linear(config.dim, 3 * config.dim)
         self.out = nn.Linear(config.dim, config.dim)
@@ -207,7 +218,7 @@ class Block(nn.Module):
         if cache is not None:
             key, value = cache.write(layer, key, value)
         dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal)
+        mixed = self.attend(query, key, value, mask, dropout, is_causal=causal)
         x = x + F.dropout(self.out(rearrange(mixed, "b h t d -> b t (h d)")), dropout)
         h = self.ffn_norm(x, stage) if self.adaptive else self.ffn_norm(x)
         return x + F.dropout(self.ffn_out(F.dropout(F.gelu(self.ffn_in(h)), dropout)), dropout)

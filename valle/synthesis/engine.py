@@ -80,7 +80,8 @@ class Decoding:
         self.model, self.sampling = model, sampling
         weight = model.code_embedding.weight
         device, size = weight.device, model.group_size
-        self.cache = KVCache(model.config, places, tokens, like=weight)
+        dtype = getattr(model.transformer, "cache_dtype", weight.dtype)
+        self.cache = KVCache(model.config, places, tokens, like=weight.new_empty(0, dtype=dtype))
         self.rows: list[_Row | None] = [None] * places
         self.logits = torch.zeros(places, size, model.codebook_size + 1, device=device)
         self.position = torch.zeros(places, dtype=torch.long, device=device)

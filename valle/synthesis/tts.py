@@ -289,12 +289,15 @@ def load(
     device: str = "cpu",
     decoder: str | None = None,
     dtype: str = "float32",
+    compiled: bool = False,
 ) -> TTS:
     """A trained model from its run directory, or a bundled one by name. Raises UserError when it cannot be had.
 
     codec_dir: where the weights of a pretrained codec and decoder lie
     decoder:   "vocos" turns EnCodec's codes into speech, as in VALL-E 2; None: the codec itself
     dtype:     of the weights: float32, bfloat16, or int8 (on a CPU)
+    compiled:  take the AR model's steps by code compiled for this machine: by its C++ compiler for the CPU, by
+               `torch.compile` for a GPU; it is kept in `~/.cache/valle`
     """
     directory = model_directory(name)
     paths = {kind: find_checkpoint(directory, kind) for kind in ("ar", "nar")}
@@ -306,7 +309,7 @@ def load(
         if h[key] != other[key]:
             raise UserError(f"{directory}: the AR and the NAR model differ in {key}; train both on the same tokens")
     return TTS(
-        pack(ar, dtype, device),
+        pack(ar, dtype, device, compiled),
         pack(nar, dtype, device),
         round(max(other["prompt_seconds"], other["prompt_seconds_most"]) * other["frame_rate"]),
         codec.load(h["codec"], codec_dir, decoder),
