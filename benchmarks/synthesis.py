@@ -4,8 +4,9 @@
 
 Ten seconds of speech from a three-second prompt: steps a second of the AR model beside what reading its weights and
 its cache allows, the NAR model beside what multiplying matrices allows, the codec, and the sum as a real-time factor
-(seconds of work a second of speech). The bounds are measured in the same run. Baselines: decoding without a cache, and
-`generate` of Hugging Face transformers on a Llama of the AR model's size (where that package is installed).
+(seconds of work a second of speech). The bounds are measured in the same run. Steps are compiled (`--compile`) where
+there is a C++ compiler. Baselines: steps that are not compiled, decoding without a cache, and `generate` of Hugging
+Face transformers on a Llama of the AR model's size (where that package is installed).
 `--quick` measures fewer steps, one of the NAR model's seven stages, and leaves long speech out.
 """
 
@@ -18,6 +19,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "ACTIVE")  # threads wait awake between
 import argparse
 import json
 import platform
+import shutil
 import tempfile
 import time
 import warnings
@@ -29,17 +31,20 @@ import torch
 
 import valle
 from valle import audio, codec
+from valle.cli.common import keep_memory
 from valle.models.ar import AR
 from valle.models.nar import NAR
 from valle.models.sampling import Sampling
-from valle.models.transformer import TransformerConfig
+from valle.models.transformer import KVCache, TransformerConfig
 from valle.synthesis import Prompt
 from valle.synthesis.engine import Decoding, Request
+from valle.synthesis.native import NativeTransformer, huge_pages
 from valle.synthesis.packing import pack
 
 SECONDS, PROMPT_SECONDS, PHONEMES = 10, 3, 100
 FRAME_RATE = 75  # EnCodec's, as in the papers; the bundled model has its own
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
+COMPILED = shutil.which(os.environ.get("CXX", "c++")) is not None
 
 
 def timed(work: Callable[[], object], repeats: int = 1) -> float:
@@ -53,10 +58,12 @@ def timed(work: Callable[[], object], repeats: int = 1) -> float:
     return min(seconds)
 
 
-def bandwidth() -> float:
-    """How fast memory is read, GB/s: the sum of 400 MB."""
-    big = torch.ones(100_000_000)
-    return round(4e8 / timed(big.sum, 5) / 1e9, 1)
+def bandwidth(memory: torch.Tensor | None = None) -> float:
+    """How fast memory is read, GB/s, by adding up these bytes, or 400 MB of huge pages."""
+    if memory is None:
+        memory = huge_pages(400_000_000).fill_(1)
+    numbers = memory.view(torch.float32)  # whatever they are
+    return round(len(memory) / timed(numbers.sum, 5) / 1e9, 1)
 
 
 def machine() -> dict[str, Any]:
@@ -98,12 +105,19 @@ def linear_weights(model: torch.nn.Module) -> int:
 
 
 def ar_speed(
-    make: Callable[[], AR], dtype: str, batch: int, steps: int, frame_rate: float, at: float
+    make: Callable[[], AR],
+    dtype: str,
+    batch: int,
+    steps: int,
+    frame_rate: float,
+    at: float,
+    compiled: bool = COMPILED,
 ) -> dict[str, float]:
-    """Steps a second around `at` seconds of new speech, seconds of the prefill, bytes read a step."""
+    """Steps a second around `at` seconds of new speech, seconds of the prefill, bytes read a step, and how fast such
+    bytes are read: the weights' own memory, just after it, as a shared machine's memory is not always as fast."""
     model = make()
     size, weights = model.group_size, linear_weights(model)
-    pack(model, dtype)
+    pack(model, dtype, compiled=compiled)
     before = round(at * frame_rate) // size * size
     prompt = torch.randint(0, model.codebook_size, (round(PROMPT_SECONDS * frame_rate) // size * size + before,))
     request = Request(torch.randint(1, 30, (PHONEMES,)), prompt, (steps + 4) * size, list(range(batch)))
@@ -118,8 +132,17 @@ def ar_speed(
         for _ in range(steps):
             decoding.step()
         seconds = time.perf_counter() - begin
-    cache = 2 * 4 * model.config.layers * model.config.dim * batch * (decoding.cache.filled - steps / 2)
-    return {"steps": steps / seconds, "prefill": prefill, "bytes": weights * BYTES[dtype] + cache}
+        native = model.transformer if isinstance(model.transformer, NativeTransformer) else None
+        reading = bandwidth(native.memory if native else None)
+    cache = decoding.cache
+    positions = 2 * cache.keys.itemsize * model.config.layers * model.config.dim * batch * (cache.filled - steps / 2)
+    return {
+        "steps": steps / seconds,
+        "prefill": prefill,
+        "bytes": weights * BYTES[dtype] + positions,
+        "bandwidth": reading,
+        "cache": 2 * cache.keys.nbytes,
+    }
 
 
 def nar_speed(make: Callable[[], NAR], dtype: str, batch: int, stages: int, frame_rate: float) -> dict[str, float]:
@@ -212,7 +235,6 @@ def run_all(quick: bool) -> dict[str, Any]:
             for batch in (1, 8):
                 nar = nar_speed(make_nar, dtype, batch, 1 if quick else 7, rate)
                 for group_size in (1, 2):
-                    reading = bandwidth()  # just before it: a shared machine's memory is not always as fast
                     ar = ar_speed(lambda g=group_size, make=make_ar: make(g), dtype, batch, steps, rate, SECONDS / 2)
                     ar_seconds = ar["prefill"] + SECONDS * rate / group_size / ar["steps"]
                     nar_seconds = 7 * nar["stage"]
@@ -224,8 +246,9 @@ def run_all(quick: bool) -> dict[str, Any]:
                         "batch": batch,
                         "ar_steps_per_second": ar["steps"],
                         "ar_codes_per_second": ar["steps"] * group_size * batch,
-                        "bandwidth": reading,
-                        "ar_bandwidth_share": ar["bytes"] * ar["steps"] / reading / 1e9,
+                        "compiled": COMPILED,
+                        "bandwidth": ar["bandwidth"],
+                        "ar_bandwidth_share": ar["bytes"] * ar["steps"] / ar["bandwidth"] / 1e9,
                         "ar_real_time_factor": ar_seconds / spoken,
                         "nar_stage_seconds": nar["stage"],
                         "nar_flops_share": nar["flops"] / nar["stage"] / measured["gemm"][dtype] / 1e9,
@@ -248,17 +271,23 @@ def run_all(quick: bool) -> dict[str, Any]:
 def baselines(quick: bool) -> list[dict[str, Any]]:
     """Other ways of decoding the paper's size, batch 1."""
     found: list[dict[str, Any]] = []
-    model = AR(100, TransformerConfig(dropout=0.0)).eval()
+
+    def make() -> AR:
+        return AR(100, TransformerConfig(dropout=0.0)).eval()
+
+    for dtype in BYTES:
+        speed = ar_speed(make, dtype, 1, 40 if quick else 200, FRAME_RATE, SECONDS / 2, compiled=False)["steps"]
+        found.append({"baseline": "not compiled", "dtype": dtype, "steps_per_second": speed})
+    model = make()
     for frames in (750,) if quick else (100, 300, 750):
         seconds = no_cache_seconds(model, frames, FRAME_RATE)
         found.append(
             {"baseline": "no cache", "dtype": "float32", "frames": frames, "steps_per_second": frames / seconds}
         )
-    for dtype in (torch.float32, torch.bfloat16):
-        speed = transformers_steps(dtype, 20 if quick else 60)
-        if speed is not None:
-            name = str(dtype).removeprefix("torch.")
-            found.append({"baseline": "transformers generate", "dtype": name, "steps_per_second": speed})
+    for dtype in ("float32", "bfloat16"):
+        generated = transformers_steps(getattr(torch, dtype), 20 if quick else 60)
+        if generated is not None:
+            found.append({"baseline": "transformers generate", "dtype": dtype, "steps_per_second": generated})
     for item in found:
         item["steps_per_second"] = round(item["steps_per_second"], 2)
         print(item, flush=True)
@@ -277,14 +306,15 @@ def accuracies() -> list[dict[str, Any]]:
         build(Path(folder), voices=8, utterances=1)
         utterances = [u for part in ("valid", "test_seen") for u in kaldi.read(Path(folder) / part)]
         for dtype in BYTES:
-            tts = valle.load("mini", dtype=dtype)
+            tts = valle.load("mini", dtype=dtype, compiled=COMPILED)
             codes = [tts.codec.encode(s.samples, s.sample_rate) for s in (audio.read(u.path) for u in utterances)]
             text = [torch.tensor(tts.vocabulary.encode(row)) for row in tts.symbols([u.text for u in utterances])]
             hits: dict[str, list[float]] = {"ar_top1": [], "ar_top10": [], "nar_stage1_top10": []}
             with torch.inference_mode():
                 for phonemes, c in zip(text, codes, strict=True):
                     pair = phonemes[None], torch.tensor([len(phonemes)])
-                    _, logits, targets = tts.ar.loss(*pair, c[None, :, 0], torch.tensor([len(c)]))
+                    logits = teacher_forced(tts.ar, phonemes, c[:, 0])
+                    targets = tts.ar.targets(c[None, :, 0], torch.tensor([len(c)]))
                     hits["ar_top1"].append(float(accuracy(logits, targets, 1)))
                     hits["ar_top10"].append(float(accuracy(logits, targets, 10)))
                     voice, rest = c[None, :50], c[None, 50:]
@@ -297,9 +327,22 @@ def accuracies() -> list[dict[str, Any]]:
     return found
 
 
+def teacher_forced(model: AR, phonemes: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+    """What `AR.forward` gives for one row of (frames,) codes and G = 1, by the steps that decoding takes."""
+    nothing, count = codes[None, :0], torch.tensor([len(phonemes)])
+    text = KVCache(model.config, 1, len(phonemes) + model.marks, like=model.code_embedding.weight)
+    logits = [model.prefill(phonemes[None], count, nothing, torch.tensor([0]), text)]
+    dtype = getattr(model.transformer, "cache_dtype", torch.float32)
+    cache = KVCache(model.config, 1, text.filled + len(codes), like=torch.empty(0, dtype=dtype))
+    cache.place([0], text)
+    for position, code in enumerate(codes):
+        logits.append(model.step(code.view(1, 1), torch.tensor([position]), cache))
+    return torch.stack(logits, dim=1)
+
+
 def first_audio() -> dict[str, float]:
     """Seconds until the bundled model's first chunk of a stream, and until its last, with their seconds of audio."""
-    tts = valle.load("mini")
+    tts = valle.load("mini", compiled=COMPILED)
     voice = Prompt(torch.zeros(150, 8, dtype=torch.long), None)
     text = "The old baker sold a golden apple to the young queen before the rain began."
     list(tts.stream("Hello.", voice))
@@ -315,15 +358,18 @@ def first_audio() -> dict[str, float]:
 
 
 def growth() -> list[dict[str, float]]:
-    """Seconds of the AR model for 5 to 40 s of speech at the paper's size, from its speed on the way, bfloat16."""
+    """Seconds of the AR model for 5 to 40 s of speech at the paper's size, from its speed at the beginning, the middle
+    and the end (Simpson's rule), and MB of its cache, bfloat16."""
     found = []
     for seconds in (5, 10, 20, 40):
-        speeds = [
-            ar_speed(lambda: AR(100, TransformerConfig(dropout=0.0)).eval(), "bfloat16", 1, 60, FRAME_RATE, at)["steps"]
+        measured = [
+            ar_speed(lambda: AR(100, TransformerConfig(dropout=0.0)).eval(), "bfloat16", 1, 60, FRAME_RATE, at)
             for at in (0, seconds / 2, seconds)
         ]
-        mean = (1 / speeds[0] + 4 / speeds[1] + 1 / speeds[2]) / 6
-        found.append({"seconds": seconds, "ar_seconds": round(seconds * FRAME_RATE * mean, 1)})
+        first, middle, last = (1 / m["steps"] for m in measured)
+        mean = (first + 4 * middle + last) / 6
+        cache = round(measured[-1]["cache"] / 1e6)
+        found.append({"seconds": seconds, "ar_seconds": round(seconds * FRAME_RATE * mean, 1), "cache_mb": cache})
         print(found[-1], flush=True)
     return found
 
@@ -351,7 +397,11 @@ def plot(result: dict[str, Any], path: Path) -> None:
 
     runs = [run for run in result["runs"] if run["size"] == "paper" and run["batch"] == 1]
     names = [f"{run['dtype']}\nG = {run['group_size']}" for run in runs]
-    figure, axis = plt.subplots(figsize=(8, 3.5))
+    long = bool(result["growth"])
+    figure, axes = plt.subplots(
+        1, 1 + long, figsize=(8 + 4 * long, 3.5), squeeze=False, width_ratios=[2, 1][: 1 + long]
+    )
+    axis = axes[0, 0]
     base = [0.0] * len(runs)
     for part in ("ar", "nar", "codec"):
         values = [run[f"{part}_real_time_factor"] for run in runs]
@@ -360,6 +410,10 @@ def plot(result: dict[str, Any], path: Path) -> None:
     axis.axhline(1.0, color="black", linewidth=0.8, linestyle="--")
     axis.set(ylabel="seconds of work a second of speech", title="12 layers x 1024, batch 1")
     axis.legend()
+    if long:
+        spoken, worked = ([point[key] for point in result["growth"]] for key in ("seconds", "ar_seconds"))
+        axes[0, 1].plot(spoken, worked, marker="o")
+        axes[0, 1].set(xlabel="seconds of speech", ylabel="seconds of the AR model, bfloat16", xlim=0, ylim=0)
     figure.tight_layout()
     figure.savefig(path)
 
@@ -371,6 +425,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     args = parser.parse_args()
     torch.manual_seed(0)
+    keep_memory()  # as the commands do
     print(HEAD)
     result = run_all(args.quick)
     print("\n" + HEAD)

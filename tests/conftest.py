@@ -93,19 +93,24 @@ def tokens(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 TINY_OPTIONS = {"layers": 2, "heads": 2, "dim": 32, "ffn_dim": 64, "dropout": 0.1, "warmup_steps": 2}
 
 
+def train_arguments(kind: str, tokens: Path, root: Path, steps: int, *more: str) -> list[str]:
+    """What `valle-train` is given for a tiny model."""
+    sizes = [f"--model.init_args.{name}={value}" for name, value in TINY_OPTIONS.items()]
+    return [
+        "fit", "--model", f"valle.training.{kind}", *sizes, "--data", "valle.data.batches.TokensDataModule",
+        f"--data.init_args.train=[{tokens / 'train'}]", f"--data.init_args.valid=[{tokens / 'valid'}]",
+        "--data.init_args.max_duration=20", "--data.init_args.num_buckets=2", f"--trainer.default_root_dir={root}",
+        f"--trainer.max_steps={steps}", "--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1",
+        "--trainer.enable_progress_bar=false", *more,
+    ]  # fmt: skip
+
+
 def train(
     kind: str, tokens: Path, root: Path, steps: int, *more: str, script: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     """`valle-train fit` of a tiny model; `script`: Python to run in the command's place, with its arguments."""
-    sizes = [f"--model.init_args.{name}={value}" for name, value in TINY_OPTIONS.items()]
     program = ["python", "-c", script] if script else ["valle-train"]
-    return command(
-        *program, "fit", "--model", f"valle.training.{kind}", *sizes, "--data", "valle.data.batches.TokensDataModule",
-        f"--data.init_args.train=[{tokens / 'train'}]", f"--data.init_args.valid=[{tokens / 'valid'}]",
-        "--data.init_args.max_duration=20", "--data.init_args.num_buckets=2", f"--trainer.default_root_dir={root}",
-        f"--trainer.max_steps={steps}", "--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1",
-        "--trainer.enable_progress_bar=false", *more, check=script is None,
-    )  # fmt: skip
+    return command(*program, *train_arguments(kind, tokens, root, steps, *more), check=script is None)
 
 
 @pytest.fixture(scope="session")

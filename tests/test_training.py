@@ -53,7 +53,7 @@ def test_a_run_stopped_and_started_again_ends_with_the_same_weights(tokens: Path
         assert torch.equal(value, resumed[name]), name
 
 
-def kill_at_step_five(kind: str, tokens: Path, root: Path) -> None:
+def kill_at_step_five(kind: str, tokens: Path, root: Path, *more: str) -> None:
     """The same training, killed by SIGKILL after its fifth step."""
     script = (
         "import os, signal\n"
@@ -69,7 +69,7 @@ def kill_at_step_five(kind: str, tokens: Path, root: Path) -> None:
         "from valle.cli.train import main\n"
         "main()\n"
     )
-    done = train(kind, tokens, root, 9, "--save_every=1", script=script)
+    done = train(kind, tokens, root, 9, "--save_every=1", *more, script=script)
     assert done.returncode == -signal.SIGKILL
 
 

@@ -17,6 +17,8 @@ codec_dir=             # where EnCodec's weights lie; downloaded when empty
 ar_config=../../recipes/libritts/ar.yaml
 nar_config=../../recipes/libritts/nar.yaml
 train_options=         # further options for both trainings, e.g. "--trainer.devices 8 --trainer.num_nodes 2"
+init=none              # bundled model or run directory that both trainings go on from
+init_learning_rate=1e-4   # peak of the learning rate then
 shard_size=1000
 test_utterances=200    # scored
 recognizer=whisper-tiny.en
@@ -27,13 +29,12 @@ exp=exp
 . ./cmd.sh
 . ../utils/stages.sh
 logs=$exp/log
-codec_options=(--codec-dir "$codec_dir")
-[ -n "$codec_dir" ] || codec_options=()
+train_sets=$train_parts valid_sets=$valid_part test_set=$test_part
 parts=$(echo "$train_parts,$valid_part,$test_part" | tr ',' '\n' | sort -u)
 
 if wanted 0; then
   for part in $parts; do
-    step "0-download-$part" bash local/download.sh "$corpus" "$part"
+    step "0-download-$part" bash ../utils/download.sh "https://www.openslr.org/resources/60/$part.tar.gz" "$corpus"
   done
 fi
 
@@ -44,32 +45,4 @@ if wanted 1; then
   done
 fi
 
-if wanted 2; then
-  for part in $(echo "$train_parts,$valid_part" | tr ',' ' '); do
-    step "2-tokenize-$part" $tokenize_cmd valle-tokenize "data/$part" "dump/$part" --codec "$codec" \
-      --shard-size "$shard_size" ${codec_options[@]+"${codec_options[@]}"}
-  done
-fi
-
-data_options=(--data.init_args.train "[dump/${train_parts//,/,dump/}]" --data.init_args.valid "[dump/$valid_part]")
-
-if wanted 3; then
-  step 3-ar $train_cmd valle-train fit --config "$ar_config" --trainer.default_root_dir "$exp/ar" \
-    "${data_options[@]}" $train_options
-fi
-
-if wanted 4; then
-  step 4-nar $train_cmd valle-train fit --config "$nar_config" --trainer.default_root_dir "$exp/nar" \
-    "${data_options[@]}" $train_options
-fi
-
-if wanted 5; then
-  step 5-synthesize $decode_cmd valle-synth --model "$exp" --data "data/$test_part" --output-dir "$exp/$test_part/wav" \
-    --limit "$test_utterances" ${codec_options[@]+"${codec_options[@]}"}
-fi
-
-if wanted 6; then
-  step 6-score $decode_cmd valle-eval "data/$test_part" "$exp/$test_part/wav" "$exp/$test_part/report" \
-    --codec "$codec" --recognizer "$recognizer" --title "LibriTTS, $test_part" ${codec_options[@]+"${codec_options[@]}"}
-  cat "$exp/$test_part/report/report.md"
-fi
+. ../utils/experiment.sh

@@ -18,6 +18,11 @@ def _parser() -> Parser:
         corpus.add_argument("corpus", type=Path, help="where the corpus was unpacked")
         corpus.add_argument("output", type=Path, help="a data directory OUTPUT/PART is written for each part")
         corpus.add_argument("--parts", help="comma-separated parts such as train-clean-100,dev-clean; default: all")
+    listed = commands.add_parser("list", help="a data directory of your own recordings and a list of what they say")
+    listed.add_argument(
+        "list", type=Path, help="lines FILE|TEXT or FILE|SPEAKER|TEXT, files seen from the list's folder"
+    )
+    listed.add_argument("output", type=Path, help="data directory")
     spoken = commands.add_parser("spoken", help="a corpus of generated sentences spoken by espeak-ng")
     spoken.add_argument("output", type=Path, help="gets wav/, train/, valid/, test_seen/ and test_unseen/")
     spoken.add_argument("--voices", type=int, help="training voices; default: all")
@@ -29,11 +34,13 @@ def _parser() -> Parser:
     check.add_argument("--allow-pipes", action="store_true", help="do not count pipes in wav.scp as faults")
     mend = commands.add_parser("fix", help="sort the files and drop what is not sound")
     mend.add_argument("directory", type=Path)
-    part = commands.add_parser("split", help="part some speakers off, none on both sides")
+    part = commands.add_parser("split", help="part some speakers off, none on both sides, or some utterances")
     part.add_argument("directory", type=Path)
     part.add_argument("rest", type=Path, help="data directory of the other speakers")
-    part.add_argument("held_out", type=Path, help="data directory of the speakers parted off")
-    part.add_argument("--speakers", type=int, required=True, help="how many speakers to part off")
+    part.add_argument("held_out", type=Path, help="data directory of what is parted off")
+    amount = part.add_mutually_exclusive_group(required=True)
+    amount.add_argument("--speakers", type=int, help="how many speakers to part off")
+    amount.add_argument("--utterances", type=int, help="how many utterances to part off, whoever speaks")
     part.add_argument("--seed", type=int, default=0)
     subset = commands.add_parser("subset", help="the utterances of a certain length, e.g. the papers' 4 to 10 seconds")
     subset.add_argument("directory", type=Path)
@@ -55,6 +62,11 @@ def _main() -> None:
         counts = prepare(args.command, args.corpus, args.output, args.parts.split(",") if args.parts else None)
         for part, count in counts.items():
             print(f"{args.output / part}: {count} utterances")
+        return
+    if args.command == "list":
+        from valle.data.corpora import prepare_list
+
+        print(f"{args.output}: {prepare_list(args.list, args.output)} utterances")
         return
     if args.command == "spoken":
         from valle.data.spoken.corpus import build
@@ -97,7 +109,11 @@ def _main() -> None:
         write_text(args.output, tokenizer + "\n")
         print(f"{args.output}: {len(bpe_symbols(tokenizer))} units")
     else:
-        rest, held_out = kaldi.split(kaldi.read(args.directory), args.speakers, args.seed)
+        utterances = kaldi.read(args.directory)
+        if args.speakers is not None:
+            rest, held_out = kaldi.split(utterances, args.speakers, args.seed)
+        else:
+            rest, held_out = kaldi.split_utterances(utterances, args.utterances, args.seed)
         for directory, utterances in ((args.rest, rest), (args.held_out, held_out)):
             kaldi.write(directory, utterances)
             print(f"{directory}: {len(utterances)} utterances")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,7 +13,7 @@ import lightning as L
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, IterableDataset
 
 from valle.data.tokens import TokensConfig, read_markers, read_vocabulary
 from valle.errors import UserError
@@ -38,13 +39,20 @@ class Batch:
     ids: list[str]
 
 
-class _Utterances(Dataset[Batch]):
-    """Makes the batch of a set of cuts; `bpe`: tokenizer of the text, None: its phonemes are read."""
+class _Batches(IterableDataset[Batch]):
+    """The batches of an epoch, from the n-th on: where an interrupted epoch goes on.
 
-    def __init__(self, vocabulary: Vocabulary, bpe: str | None) -> None:
-        self.vocabulary, self.bpe = vocabulary, bpe
+    Sampler, files and batches are all the worker's process; the training process only takes what is ready.
+    `bpe`: tokenizer of the text; None: its phonemes are read.
+    """
 
-    def __getitem__(self, cuts: Any) -> Batch:
+    def __init__(self, sampler: Any, vocabulary: Vocabulary, bpe: str | None, first: int = 0) -> None:
+        self.sampler, self.vocabulary, self.bpe, self.first = sampler, vocabulary, bpe, first
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self._batch, islice(iter(self.sampler), self.first, None))
+
+    def _batch(self, cuts: Any) -> Batch:
         cuts = list(cuts)
         if self.bpe is None:
             symbols = [cut.custom["phonemes"] for cut in cuts]
@@ -64,36 +72,43 @@ class _Utterances(Dataset[Batch]):
         )
 
 
-class _From:
-    """A sampler from its n-th batch on: where an interrupted epoch goes on."""
+def _outlive_sigterm(worker: int) -> None:
+    """SIGTERM goes to whole groups of processes; the training process decides when its worker stops."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
-    def __init__(self, sampler: Any, first: int) -> None:
-        self.sampler, self.first = sampler, first
 
-    def __iter__(self) -> Iterator[Any]:
-        first, self.first = self.first, 0
-        return islice(iter(self.sampler), first, None)
+class _Loader(DataLoader[Batch]):
+    """Sets the epoch, and so the order of the data, whenever it begins: Lightning tells it to samplers only, and ours
+    works in another process."""
 
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch: another order of the data."""
-        self.sampler.set_epoch(epoch)
+    def __init__(self, batches: _Batches, epoch: Callable[[], int], workers: int) -> None:
+        super().__init__(batches, batch_size=None, num_workers=workers, worker_init_fn=_outlive_sigterm)
+        self.batches, self.epoch = batches, epoch
+
+    def __iter__(self) -> Any:
+        self.batches.sampler.set_epoch(self.epoch())
+        iterator = super().__iter__()
+        if self.num_workers:
+            self.batches.first = 0  # of the next epoch; the worker has its copy
+        return iterator
 
 
 class TokensDataModule(L.LightningDataModule):
     """Batches of `valle-tokenize`'s folders.
 
     The order depends on `seed` and the epoch alone, and an interrupted epoch goes on at the batch where it stopped.
-    Codes are small (an hour is 3 MB), so batches are made in the training process.
+    Each rank has one process that reads shards from end to end and keeps batches ready.
 
     Args:
         train: folders of tokens to train on.
         valid: folders of tokens to validate on.
         max_duration: seconds of speech a batch without padding; more by at most what its utterances differ in length.
         max_utterance: seconds; longer utterances are left out.
-        num_buckets: of like duration.
+        num_buckets: of like duration: more of them leave less padding, and need more utterances to be random.
         buffer_size: utterances drawn from at a time.
         seed: of the order.
         bpe: file of text units made by `valle-prepare bpe`, to be read in place of phonemes.
+        num_workers: 1, or 0 to make batches in the training process.
     """
 
     def __init__(
@@ -102,12 +117,16 @@ class TokensDataModule(L.LightningDataModule):
         valid: list[str],
         max_duration: float = 120.0,
         max_utterance: float = 20.0,
-        num_buckets: int = 10,
+        num_buckets: int = 30,
         buffer_size: int = 20_000,
         seed: int = 0,
         bpe: str | None = None,
+        num_workers: int = 1,
     ) -> None:
         super().__init__()
+        if num_workers not in (0, 1):
+            raise UserError(f"num_workers {num_workers}: one process keeps up; give 1, or 0 for none")
+        self.num_workers = num_workers
         self.train, self.valid = [Path(d) for d in train], [Path(d) for d in valid]
         self.max_duration, self.max_utterance = max_duration, max_utterance
         self.num_buckets, self.buffer_size, self.seed = num_buckets, buffer_size, seed
@@ -140,7 +159,10 @@ class TokensDataModule(L.LightningDataModule):
     def _short_enough(self, cut: Any) -> bool:
         return cut.duration <= self.max_utterance
 
-    def _sampler(self, directories: list[Path], shuffle: bool) -> Any:
+    def _sampler(
+        self, directories: list[Path], shuffle: bool, rank: int | None = None, world_size: int | None = None
+    ) -> Any:
+        """Batches of this rank, by default the process's: each rank has others, of the same bucket, and as many."""
         from lhotse.dataset import DynamicBucketingSampler, DynamicCutSampler
 
         if not shuffle:
@@ -155,17 +177,17 @@ class TokensDataModule(L.LightningDataModule):
             shuffle=True,
             seed=self.seed,
             sync_buckets=True,
+            rank=rank,
+            world_size=world_size,
         )
 
     def train_dataloader(self) -> DataLoader:
-        sampler = _From(self._sampler(self.train, shuffle=True), self._batches_done)
+        batches = _Batches(self._sampler(self.train, True), self.vocabulary, self.bpe, self._batches_done)
         self._batches_done = 0
-        return DataLoader(_Utterances(self.vocabulary, self.bpe), sampler=sampler, batch_size=None)  # type: ignore[arg-type]
+        return _Loader(batches, lambda: self.trainer.current_epoch if self.trainer else 0, self.num_workers)
 
     def val_dataloader(self) -> DataLoader:
-        return DataLoader(
-            _Utterances(self.vocabulary, self.bpe), sampler=self._sampler(self.valid, False), batch_size=None
-        )
+        return _Loader(_Batches(self._sampler(self.valid, False), self.vocabulary, self.bpe), lambda: 0, 0)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         moved = {name: value.to(device) for name, value in vars(batch).items() if isinstance(value, Tensor)}

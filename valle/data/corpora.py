@@ -1,10 +1,12 @@
-"""Known corpora to Kaldi data directories, found and read by Lhotse's recipes."""
+"""Corpora to Kaldi data directories: known ones, found and read by Lhotse's recipes, and one's own from a list."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+from valle import audio
 from valle.data import kaldi
 from valle.errors import UserError
 
@@ -71,3 +73,32 @@ def _utterances(recordings: Any, supervisions: Any) -> list[kaldi.Utterance]:
             )
         )
     return found
+
+
+def prepare_list(path: Path, output: Path) -> int:
+    """A list with a line `FILE|TEXT` or `FILE|SPEAKER|TEXT` a recording -> a data directory; returns its utterances.
+
+    Files are seen from the list's folder. Raises UserError that names the first line that cannot be used.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such list; it has a line FILE|TEXT or FILE|SPEAKER|TEXT a recording")
+    found: dict[str, kaldi.Utterance] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if not line.strip():
+            continue
+        fields = [" ".join(field.split()) for field in line.split("|")]
+        if len(fields) not in (2, 3) or not all(fields):
+            raise UserError(f"{path}:{number}: expected FILE|TEXT or FILE|SPEAKER|TEXT")
+        name, speaker, text = fields[0], fields[1] if len(fields) == 3 else "speaker", fields[-1]
+        recording = path.parent / name
+        if not recording.is_file():
+            raise UserError(f"{path}:{number}: {recording} is not there")
+        speaker, stem = (re.sub(r"[^\w-]+", "_", part) for part in (speaker, str(Path(name).with_suffix(""))))
+        key = f"{speaker}-{stem}"
+        if key in found:
+            raise UserError(f"{path}:{number}: {name} is there twice for {speaker}")
+        found[key] = kaldi.Utterance(key, recording, text, speaker, duration=audio.duration(recording))
+    if not found:
+        raise UserError(f"{path}: is empty; it has a line FILE|TEXT or FILE|SPEAKER|TEXT a recording")
+    kaldi.write(output, list(found.values()))
+    return len(found)

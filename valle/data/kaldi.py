@@ -278,6 +278,14 @@ def split(utterances: list[Utterance], speakers: int, seed: int = 0) -> tuple[li
     return [u for u in utterances if u.speaker not in chosen], [u for u in utterances if u.speaker in chosen]
 
 
+def split_utterances(utterances: list[Utterance], count: int, seed: int = 0) -> tuple[list[Utterance], list[Utterance]]:
+    """Part off `count` randomly chosen utterances: (the rest, these). For corpora of one speaker."""
+    if not 0 < count < len(utterances):
+        raise UserError(f"cannot part {count} utterances off a directory of {len(utterances)}")
+    chosen = {u.id for u in random.Random(seed).sample(utterances, count)}
+    return [u for u in utterances if u.id not in chosen], [u for u in utterances if u.id in chosen]
+
+
 def with_durations(utterances: list[Utterance]) -> list[Utterance]:
     """Fill in the durations that are missing, from the sound files' headers."""
     return [

@@ -136,6 +136,8 @@ class Tokenizer:
                         seconds += cut.duration
                     advance(len(batch))
             for file in sorted(folder.iterdir()):
+                if file.suffix == ".gz":
+                    _without_time(file)
                 os.replace(file, self.output / file.name)
         except OSError as error:
             raise UserError(f"{self.output}: cannot be written ({error.strerror or error})") from error
@@ -169,6 +171,13 @@ class Tokenizer:
             cut = MonoCut(u.id, 0.0, duration, 0, supervisions=[line], custom=custom)
             cuts.append(cut.attach_tensor("codes", item.numpy().astype(np.int16)))
         return cuts
+
+
+def _without_time(path: Path) -> None:
+    """Let a gzip file not say when it was made (RFC 1952, section 2.3.1): the same data is the same bytes."""
+    with open(path, "r+b") as file:
+        file.seek(4)
+        file.write(bytes(4))
 
 
 def read_markers(directory: Path) -> list[dict]:

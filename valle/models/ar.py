@@ -100,8 +100,9 @@ class AR(nn.Module):
         The padding is on the right of a causal sequence, so no mask is needed and the fused kernel applies.
         """
         text, text_lengths = self.embed_phonemes(phonemes, phoneme_lengths)
-        sequence, _ = splice([(text, text_lengths), (self.embed_groups(codes), code_lengths // self.group_size)])
-        hidden = self.transformer(sequence, causal=True)
+        parts = [(text, text_lengths), (self.embed_groups(codes), code_lengths // self.group_size)]
+        sequence, lengths = splice(parts)
+        hidden = self.transformer(sequence[:, : int(lengths.max())], causal=True)
         steps = torch.arange(codes.shape[1] // self.group_size + 1, device=codes.device)
         index = (text_lengths[:, None] - 1 + steps).clamp(max=hidden.shape[1] - 1)  # the last mark predicts group 0
         hidden = hidden.gather(1, index[..., None].expand(-1, -1, hidden.shape[2]))

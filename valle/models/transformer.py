@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 Layout = Literal["valle", "valle2"]  # how a sequence is put together: as in VALL-E, or as in VALL-E 2
 
@@ -56,7 +58,7 @@ class Positions(nn.Module):
             self.table = nn.Embedding(MOST_POSITIONS, dim)
             nn.init.normal_(self.table.weight, std=size)
         else:
-            self.scale = nn.Parameter(torch.tensor(size))
+            self.scale = nn.Parameter(torch.tensor([size]))  # not a scalar: these cannot be parted among ranks
 
     def forward(self, x: Tensor, first: Tensor | int = 0) -> Tensor:
         """x (batch, time, dim), whose first token stands at `first`, a number or a row's own (batch,)."""
@@ -230,6 +232,9 @@ class Transformer(nn.Module):
     def __init__(self, config: TransformerConfig, adaptive: bool = False) -> None:
         super().__init__()
         self.config, self.adaptive = config, adaptive
+        self.checkpointing = (
+            False  # in training, keep a block's input alone and compute the rest again for the gradient
+        )
         self.blocks = nn.ModuleList(Block(config, adaptive) for _ in range(config.layers))
         self.norm = AdaptiveLayerNorm(config.dim) if adaptive else nn.LayerNorm(config.dim)
 
@@ -251,7 +256,8 @@ class Transformer(nn.Module):
         """
         x = F.dropout(x, self.config.dropout, self.training)
         for layer, block in enumerate(self.blocks):
-            x = block(x, causal=causal, mask=mask, stage=stage, cache=cache, layer=layer)
+            run = partial(checkpoint, block, use_reentrant=False) if self.checkpointing and self.training else block
+            x = run(x, causal=causal, mask=mask, stage=stage, cache=cache, layer=layer)
         return self.norm(x, stage) if self.adaptive else self.norm(x)
 
     @torch.no_grad()

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from valle.errors import UserError
 from valle.files import atomic_path, write_text
 from valle.models.ar import AR
+from valle.models.lora import merged
 from valle.models.nar import NAR
 from valle.models.transformer import TransformerConfig
 
@@ -79,7 +80,8 @@ def export_model(run: Path, directory: Path) -> None:
         checkpoint = read_checkpoint(path)
         provenance = {"steps": checkpoint["global_step"], "torch": torch.__version__}
         with atomic_path(directory / f"{kind}.safetensors") as temporary:
-            save_file({key: value.half().contiguous() for key, value in checkpoint["state_dict"].items()}, temporary)
+            weights = merged(checkpoint["state_dict"])
+            save_file({key: value.half().contiguous() for key, value in weights.items()}, temporary)
         description = {"hyper_parameters": dict(checkpoint["hyper_parameters"]), "provenance": provenance}
         write_text(directory / f"{kind}.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
 
@@ -98,7 +100,7 @@ def load_model(path: Path) -> tuple[AR | NAR, dict[str, Any]]:
             else:
                 sizes = h["codebook_size"], h["num_codebooks"], h["local_frames"]
                 model = NAR(vocabulary_size, config, *sizes, h["layout"])
-        model.load_state_dict({key.removeprefix("model."): value for key, value in state.items()}, assign=True)
+        model.load_state_dict({k.removeprefix("model."): value for k, value in merged(state).items()}, assign=True)
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{path}: holds no AR or NAR model of this version ({str(error).splitlines()[0]})") from error
     return model.eval(), h

@@ -118,7 +118,7 @@ class NativeTransformer(nn.Module):
         blocks = [block for block in transformer.blocks if isinstance(block, Block)]
         linears = [layer for block in blocks for layer in (block.qkv, block.out, block.ffn_in, block.ffn_out)]
         self._kept: list[Tensor] = []  # what the structures point to
-        self._memory = huge_pages(sum(layer.weight.numel() for layer in linears) * getattr(torch, dtype).itemsize)
+        self.memory = huge_pages(sum(layer.weight.numel() for layer in linears) * getattr(torch, dtype).itemsize)
         self._used = 0
         self._layers = (_Layer * len(blocks))(*(self._layer(block, dtype) for block in blocks))
 
@@ -132,7 +132,7 @@ class NativeTransformer(nn.Module):
             weight, scales = quantize(weight)
             scale, weight_sum = self._pointer(scales), self._pointer(weight.sum(1, dtype=torch.int32))
         low = weight.to(getattr(torch, dtype))
-        place = self._memory[self._used : self._used + low.numel() * low.itemsize]
+        place = self.memory[self._used : self._used + low.numel() * low.itemsize]
         self._used += len(place)
         blocks = rearrange(low, "(n o) (k i) -> n k o i", o=TOGETHER, i=BYTES // low.itemsize)
         place.view(low.dtype).view(blocks.shape).copy_(blocks)

@@ -24,6 +24,7 @@ constexpr int LANES = 16;    // float32 numbers of a vector; the compiler splits
 constexpr int BYTES = 64;    // of a vector
 constexpr int TOGETHER = 4;  // outputs, and rows, whose sums are kept in registers at once
 typedef float Floats __attribute__((vector_size(BYTES)));
+typedef int32_t Ints __attribute__((vector_size(BYTES)));
 typedef uint32_t Words __attribute__((vector_size(BYTES)));
 typedef uint16_t bfloat16;
 
@@ -45,12 +46,14 @@ template <class V> inline V load(const void* from) {
     std::memcpy(&v, from, sizeof v);
     return v;
 }
-template <class T> inline T sum(const void* lanes) {  // of a vector's LANES numbers, by halves
+template <class T, class V> inline T sum(V v) {  // of a vector's numbers, by halves; spelt so that v stays in registers
     typedef T Half __attribute__((vector_size(BYTES / 2)));
     typedef T Quarter __attribute__((vector_size(BYTES / 4)));
-    auto* bytes = static_cast<const char*>(lanes);
-    Half half = load<Half>(bytes) + load<Half>(bytes + BYTES / 2);
-    Quarter quarter = load<Quarter>(&half) + load<Quarter>(reinterpret_cast<const char*>(&half) + BYTES / 4);
+    Half low = {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]};
+    Half high = {v[8], v[9], v[10], v[11], v[12], v[13], v[14], v[15]};
+    Half half = low + high;
+    Quarter left = {half[0], half[1], half[2], half[3]}, right = {half[4], half[5], half[6], half[7]};
+    Quarter quarter = left + right;
     return quarter[0] + quarter[1] + quarter[2] + quarter[3];
 }
 
@@ -69,7 +72,7 @@ struct Float32 {
                 for (int r = 0; r < R; r++) sums[r][o] += weight * load<Floats>(x + r * size + i);
             }
         for (int r = 0; r < R; r++)
-            for (int o = 0; o < TOGETHER; o++) out[r][o] = sum<float>(&sums[r][o]);
+            for (int o = 0; o < TOGETHER; o++) out[r][o] = sum<float>(sums[r][o]);
     }
     static float finish(float y, float, float, int32_t) { return y; }
 };
@@ -88,13 +91,11 @@ struct BFloat16 {  // a word of two weights becomes two numbers by a shift and a
             for (int o = 0; o < TOGETHER; o++, w += 2 * LANES) {
                 Words words = load<Words>(w);
                 Floats even = (Floats)(words << 16), odd = (Floats)(words & 0xffff0000u);
-                for (int r = 0; r < R; r++) {
-                    sums[r][o] += even * load<Floats>(x + r * size + i);
-                    sums[r][o] += odd * load<Floats>(x + r * size + half + i);
-                }
+                for (int r = 0; r < R; r++)
+                    sums[r][o] += even * load<Floats>(x + r * size + i) + odd * load<Floats>(x + r * size + half + i);
             }
         for (int r = 0; r < R; r++)
-            for (int o = 0; o < TOGETHER; o++) out[r][o] = sum<float>(&sums[r][o]);
+            for (int o = 0; o < TOGETHER; o++) out[r][o] = sum<float>(sums[r][o]);
     }
     static float finish(float y, float, float, int32_t) { return y; }
 };
@@ -119,7 +120,7 @@ struct Int8 {  // inputs are moved up by 128, as the instruction wants them; wha
                     sums[r][o] = _mm512_dpbusd_epi32(sums[r][o], _mm512_loadu_si512(x + r * size + i), weight);
             }
         for (int r = 0; r < R; r++)
-            for (int o = 0; o < TOGETHER; o++) out[r][o] = float(sum<int32_t>(&sums[r][o]));
+            for (int o = 0; o < TOGETHER; o++) out[r][o] = float(sum<int32_t>((Ints)sums[r][o]));
 #else
         int32_t sums[R][TOGETHER] = {};
         for (int64_t i = 0; i < size; i += BYTES)
@@ -245,6 +246,9 @@ template <class Kind, class Cache> void step(const Step& s, const Layer* layers)
         auto residual = [&](int64_t r, int64_t from, int64_t to) {
             for (int64_t i = from; i < to; i++) s.x[r * dim + i] += added[r * dim + i];
         };
+        auto activate = [&](int64_t r, int64_t from, int64_t to) {
+            for (int64_t i = from; i < to; i++) hidden[r * s.ffn_dim + i] = gelu(hidden[r * s.ffn_dim + i]);
+        };
         auto nothing = [](int64_t, int64_t, int64_t) {};
         for (int64_t n = 0; n < s.layers; n++) {
             const Layer& l = layers[n];
@@ -266,10 +270,7 @@ template <class Kind, class Cache> void step(const Step& s, const Layer* layers)
             linear<Kind>(l.out, input.data(), scales.data(), rows, added.data(), residual);
 #pragma omp barrier
             prepare_normed(l.ffn_norm_weight, l.ffn_norm_bias);
-            linear<Kind>(l.ffn_in, input.data(), scales.data(), rows, hidden.data(), [&](int64_t r, int64_t from, int64_t to) {
-                float* h = &hidden[r * s.ffn_dim];
-                for (int64_t i = from; i < to; i++) h[i] = gelu(h[i]);
-            });
+            linear<Kind>(l.ffn_in, input.data(), scales.data(), rows, hidden.data(), activate);
 #pragma omp barrier
             prepare(hidden.data(), s.ffn_dim);
             linear<Kind>(l.ffn_out, input.data(), scales.data(), rows, added.data(), residual);

@@ -2,5 +2,6 @@
 
 from valle.training.codec import CodecModule
 from valle.training.modules import ARModule, NARModule
+from valle.training.sharded import Sharded
 
-__all__ = ["ARModule", "CodecModule", "NARModule"]
+__all__ = ["ARModule", "CodecModule", "NARModule", "Sharded"]

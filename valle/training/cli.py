@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -11,15 +12,18 @@ from typing import Any
 import lightning as L
 import torch
 import yaml
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from valle import codec
 from valle.data.batches import TokensDataModule
 from valle.errors import UserError
+from valle.models.lora import merged, with_adapters
 from valle.synthesis.checkpoint import find_checkpoint, model_directory, read_checkpoint
 from valle.training.modules import ARModule, NARModule
+from valle.training.safety import StopOnSignal, TopCheckpoints, WholeCheckpoints
 from valle.training.samples import SampleCallback
 
 # What a model takes from the data it is trained on: argument of the model -> how it is read off the data module.
@@ -54,7 +58,7 @@ def start_from(module: L.LightningModule, source: str) -> None:
     kind = "ar" if isinstance(module, ARModule) else "nar"
     path = Path(source) if Path(source).is_file() else find_checkpoint(model_directory(source), kind)
     checkpoint = read_checkpoint(path)
-    state, own = checkpoint["state_dict"], module.state_dict()
+    state, own = merged(checkpoint["state_dict"]), module.state_dict()
     key = "model.phoneme_embedding.weight"
     if key in own and own[key].shape[1] == state[key].shape[1]:
         before = {symbol: index for index, symbol in enumerate(checkpoint["hyper_parameters"]["vocabulary"])}
@@ -68,8 +72,8 @@ def start_from(module: L.LightningModule, source: str) -> None:
         module.model.start_from_single_codes()
         state = {**{name: value for name, value in module.state_dict().items() if ".group_" in name}, **state}
     try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
+        module.load_state_dict(with_adapters(state, own))
+    except (RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"--init_from {source}: a model of other sizes or layout ({reason}); leave it out") from error
 
@@ -116,6 +120,14 @@ class TrainCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--save_every", type=int, default=500, help="steps between two writes of last.ckpt")
+        parser.add_argument(
+            "--keep_best", type=int, default=1, help="checkpoints kept by validation loss: best.ckpt, top/"
+        )
+        parser.add_argument(
+            "--ema_decay",
+            type=float,
+            help="validate and keep a moving average of the weights, with this decay (0.999 and the like)",
+        )
         parser.add_argument("--base", type=str, help="in a recipe: the recipe it builds on, seen from its folder")
         parser.add_argument(
             "--init_from",
@@ -149,16 +161,24 @@ class TrainCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         config = self._run_config
         root = config.trainer.default_root_dir
-        callbacks = [
+        callbacks: list[Any] = [
             ModelCheckpoint(root, "best", monitor="valid/loss", enable_version_counter=False),
             ModelCheckpoint(root, "last", every_n_train_steps=config.save_every, enable_version_counter=False),
             LearningRateMonitor("step"),
+            StopOnSignal(Path(root) / "last.ckpt"),
         ]
+        if config.keep_best > 1:
+            callbacks.insert(0, TopCheckpoints(f"{root}/top", monitor="valid/loss", save_top_k=config.keep_best))
+        if config.ema_decay is not None:
+            callbacks.insert(0, EMAWeightAveraging(decay=config.ema_decay))
         if isinstance(self.datamodule, TokensDataModule):
             callbacks.append(SampleCallback())
         logger = TensorBoardLogger(root, name=None, version="")
         return super().instantiate_trainer(
-            **kwargs, callbacks=[*(config.trainer.callbacks or []), *callbacks], logger=logger
+            **kwargs,
+            callbacks=[*(config.trainer.callbacks or []), *callbacks],
+            logger=logger,
+            plugins=[*(config.trainer.plugins or []), WholeCheckpoints()],
         )
 
     def after_fit(self) -> None:
@@ -169,6 +189,9 @@ class TrainCLI(LightningCLI):
 
     def before_fit(self) -> None:
         config = self._run_config
+        if self.trainer.is_global_zero:  # what a killed process was writing
+            for leftover in Path(config.trainer.default_root_dir).glob(".*.partial.ckpt"):
+                leftover.unlink()
         if config.ckpt_path:
             return
         if config.init_from:
@@ -185,6 +208,14 @@ def train(arguments: list[str] | None = None) -> None:
         sys.argv[1:] = with_bases(sys.argv[1:])
     else:
         arguments = with_bases(arguments)
+    try:
+        _run(arguments)
+    except SIGTERMException:
+        print("stopped by SIGTERM after a whole step; the same command goes on from last.ckpt", file=sys.stderr)
+        sys.exit(128 + signal.SIGTERM)
+
+
+def _run(arguments: list[str] | None) -> None:
     TrainCLI(
         subclass_mode_model=True,
         subclass_mode_data=True,

@@ -6,9 +6,14 @@ import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from torch.optim import Optimizer
 
 from valle.data.batches import Batch
+from valle.errors import UserError
 from valle.models.ar import AR
+from valle.models.lora import add_adapters
 from valle.models.nar import NAR
 from valle.models.transformer import Layout, TransformerConfig
 from valle.text import Vocabulary
@@ -33,14 +38,34 @@ def whole_groups(codes: Tensor, lengths: Tensor, size: int) -> tuple[Tensor, Ten
 
 
 class _Module(L.LightningModule):
-    """What both have in common: AdamW with linear warm-up and decay, seeded steps, the vocabulary."""
+    """What both have in common: AdamW with linear warm-up and decay, seeded steps, the vocabulary, how blocks run."""
 
-    model: nn.Module
+    model: AR | NAR
 
     def __init__(self) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.vocabulary = Vocabulary(list(self.hparams["vocabulary"]))
+        self._utterances: list[str] = []  # of the step being taken
+        self._sharded = False
+
+    def _prepare(self) -> None:
+        """Set the model up as the switches say."""
+        self.model.transformer.checkpointing = self.hparams["activation_checkpointing"]
+        if self.hparams["lora_rank"]:
+            add_adapters(self.model, self.hparams["lora_rank"])
+        if self.hparams["compiled"]:
+            for block in self.model.transformer.blocks:
+                block.compile(dynamic=True)
+
+    def configure_model(self) -> None:
+        """With the strategy `Sharded`, part the weights among the ranks, block by block."""
+        if self.device_mesh is not None and not self._sharded:
+            mesh = self.device_mesh["data_parallel"]
+            for block in self.model.transformer.blocks:
+                fully_shard(block, mesh=mesh)
+            fully_shard(self.model, mesh=mesh)
+            self._sharded = True
 
     def _config(self) -> TransformerConfig:
         h = self.hparams
@@ -49,6 +74,32 @@ class _Module(L.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Dropout, stage and prompt depend on the step alone, so a run that was stopped goes on as if it had not been.
         torch.manual_seed(self.hparams["seed"] * 1_000_003 + self.global_step * 1009 + self.global_rank)
+        self._utterances += batch.ids
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as the trainer says. A loss or a gradient that is no number stops the run before it reaches the weights:
+        raises UserError with the step and the utterances it came from."""
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
+        if not torch.isfinite(norm):
+            raise UserError(
+                f"step {self.global_step}: the loss or its gradient is {float(norm)}, from utterances "
+                f"{' '.join(self._utterances)}; the last checkpoint is from before. Lower the learning rate, or leave "
+                "them out"
+            )
+        self._utterances.clear()
+        self.log("grad_norm", norm)
+        # Not `self.clip_gradients`: Lightning takes every fused optimiser for one that scales its gradients.
+        if gradient_clip_algorithm == "value" and gradient_clip_val:
+            nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
+        elif gradient_clip_val:
+            nn.utils.clip_grads_with_norm_(self.parameters(), gradient_clip_val, norm)
 
     def _log(self, split: str, values: dict[str, Tensor], batch: Batch) -> None:
         named = {f"{split}/{name}": value for name, value in values.items()}
@@ -58,10 +109,10 @@ class _Module(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         h = self.hparams
-        decayed = [p for p in self.parameters() if p.ndim >= 2]
-        others = [p for p in self.parameters() if p.ndim < 2]
+        trained = [p for p in self.parameters() if p.requires_grad]
+        decayed, others = [p for p in trained if p.ndim >= 2], [p for p in trained if p.ndim < 2]
         groups = [{"params": decayed, "weight_decay": h["weight_decay"]}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=h["learning_rate"], betas=(0.9, 0.95))
+        optimizer = torch.optim.AdamW(groups, lr=h["learning_rate"], betas=(0.9, 0.95), fused=True)
         total, warmup = self.trainer.max_steps, h["warmup_steps"]
         if total < 0:
             raise ValueError("trainer.max_steps must be given: the learning rate falls to zero there")
@@ -99,6 +150,9 @@ class ARModule(_Module):
         warmup_steps: steps of linear warm-up; afterwards linear decay to zero at trainer.max_steps.
         weight_decay: of the matrices.
         seed: of prompts and dropout.
+        activation_checkpointing: keep each block's input alone and compute the rest again: less memory, more work.
+        compiled: blocks run through `torch.compile`.
+        lora_rank: of the adapters that alone are trained, with the phonemes' embeddings; 0 trains everything.
     """
 
     def __init__(
@@ -123,9 +177,13 @@ class ARModule(_Module):
         warmup_steps: int = 32_000,
         weight_decay: float = 0.01,
         seed: int = 0,
+        activation_checkpointing: bool = False,
+        compiled: bool = False,
+        lora_rank: int = 0,
     ) -> None:
         super().__init__()
         self.model: AR = AR(len(vocabulary), self._config(), codebook_size, group_size, layout, tied)
+        self._prepare()
 
     def _step(self, batch: Batch, split: str, voice_prompt: bool) -> Tensor:
         size = self.hparams["group_size"]
@@ -199,6 +257,9 @@ class NARModule(_Module):
         warmup_steps: steps of linear warm-up; afterwards linear decay to zero at trainer.max_steps.
         weight_decay: of the matrices.
         seed: of stages, prompts and dropout.
+        activation_checkpointing: keep each block's input alone and compute the rest again: less memory, more work.
+        compiled: blocks run through `torch.compile`.
+        lora_rank: of the adapters that alone are trained, with the phonemes' embeddings; 0 trains everything.
     """
 
     def __init__(
@@ -225,9 +286,13 @@ class NARModule(_Module):
         warmup_steps: int = 32_000,
         weight_decay: float = 0.01,
         seed: int = 0,
+        activation_checkpointing: bool = False,
+        compiled: bool = False,
+        lora_rank: int = 0,
     ) -> None:
         super().__init__()
         self.model: NAR = NAR(len(vocabulary), self._config(), codebook_size, num_codebooks, local_frames, layout)
+        self._prepare()
 
     def split(self, batch: Batch, prefix: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Part each utterance into prompt and target: prompt, its lengths, target, its lengths, given frames.

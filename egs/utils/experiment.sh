@@ -1,0 +1,47 @@
+# The stages that are the same whatever the corpus: 2 tokenize, 3 AR, 4 NAR, 5 synthesize, 6 score. Sourced by a run.sh that
+# has made data directories and set:
+#   train_sets, valid_sets, test_set   of data/, the first two comma-separated
+#   codec, codec_dir, shard_size       codec_dir empty: the codec's own place, or its download
+#   ar_config, nar_config              recipes
+#   train_options                      further options for both trainings
+#   init, init_learning_rate           bundled model or run that both trainings go on from; none: from nothing
+#   test_utterances, recognizer, exp
+logs=$exp/log
+codec_options=(--codec-dir "$codec_dir")
+[ -n "$codec_dir" ] || codec_options=()
+init_options=(--init_from "$init" --model.init_args.learning_rate "$init_learning_rate")
+[ "$init" != none ] || init_options=()
+
+if wanted 2; then
+  for set in $(echo "$train_sets,$valid_sets" | tr ',' ' '); do
+    step "2-tokenize-$set" $tokenize_cmd valle-tokenize "data/$set" "dump/$set" --codec "$codec" \
+      --shard-size "$shard_size" ${codec_options[@]+"${codec_options[@]}"}
+  done
+fi
+
+data_options=(
+  --data.init_args.train "[dump/${train_sets//,/,dump/}]" --data.init_args.valid "[dump/${valid_sets//,/,dump/}]"
+)
+
+if wanted 3; then
+  step 3-ar $train_cmd valle-train fit --config "$ar_config" --trainer.default_root_dir "$exp/ar" \
+    "${data_options[@]}" ${init_options[@]+"${init_options[@]}"} $train_options
+fi
+
+if wanted 4; then
+  step 4-nar $train_cmd valle-train fit --config "$nar_config" --trainer.default_root_dir "$exp/nar" \
+    "${data_options[@]}" ${init_options[@]+"${init_options[@]}"} $train_options
+fi
+
+if wanted 5; then
+  step 5-synthesize $decode_cmd valle-synth --model "$exp" --data "data/$test_set" --output-dir "$exp/$test_set/wav" \
+    --limit "$test_utterances" ${codec_options[@]+"${codec_options[@]}"}
+fi
+
+if wanted 6; then
+  step 6-score $decode_cmd valle-eval "data/$test_set" "$exp/$test_set/wav" "$exp/$test_set/report" \
+    --codec "$codec" --recognizer "$recognizer" --title "${PWD##*/}, $test_set" \
+    ${codec_options[@]+"${codec_options[@]}"}
+  cat "$exp/$test_set/report/report.md"
+  echo "listen: $PWD/$exp/$test_set/report/index.html"
+fi

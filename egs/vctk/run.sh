@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# VCTK 0.92 (J. Yamagishi et al. 2019, CC BY 4.0): 44 hours by 110 speakers of many accents of English.
+#
+# Stages: 0 download, 1 data directories, 2 tokenize, 3 AR, 4 NAR, 5 synthesize, 6 score.
+# A stage that was stopped goes on where it was when the same command is started again.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+stage=0
+stop_stage=6
+corpus=downloads/VCTK   # where the corpus is, or shall be
+codec=encodec_24khz
+codec_dir=             # where EnCodec's weights lie; downloaded when empty
+ar_config=../../recipes/vctk/ar.yaml
+nar_config=../../recipes/vctk/nar.yaml
+train_options=         # further options for both trainings
+init=none              # bundled model or run directory that both trainings go on from
+init_learning_rate=1e-4   # peak of the learning rate then
+shard_size=1000
+held_out=5             # speakers for validation, and as many for the test
+test_utterances=200    # scored
+recognizer=whisper-tiny.en
+exp=exp
+
+. ../utils/parse_options.sh
+. ./path.sh
+. ./cmd.sh
+. ../utils/stages.sh
+logs=$exp/log
+train_sets=train valid_sets=valid test_set=test
+
+if wanted 0; then
+  step 0-download bash ../utils/download.sh \
+    https://datashare.ed.ac.uk/bitstream/handle/10283/3443/VCTK-Corpus-0.92.zip "$corpus"
+fi
+
+if wanted 1; then
+  step 1-prepare valle-prepare vctk "$corpus" data
+  step 1-valid valle-prepare split data/all data/rest data/valid --speakers "$held_out"
+  step 1-test valle-prepare split data/rest data/train data/test --speakers "$held_out"
+  for set in train valid test; do
+    step "1-validate-$set" valle-prepare validate "data/$set"
+  done
+fi
+
+. ../utils/experiment.sh
