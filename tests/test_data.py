@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -179,18 +180,6 @@ def test_tokenizing_killed_in_the_middle_goes_on_and_loses_nothing(corpus: Path,
     assert not list((tmp_path / "out").glob(".*"))
 
 
-def test_ranks_share_the_shards(corpus: Path, tmp_path: Path) -> None:
-    for rank in range(2):
-        code = (
-            "import os, sys; os.environ.update(RANK=sys.argv.pop(1), WORLD_SIZE='2')\n"
-            "from valle.cli.tokenize import main; main()"
-        )
-        arguments = [str(rank), str(corpus / "train"), str(tmp_path / "out"), "--codec", "mini", "--shard-size", "4"]
-        subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
-        assert len(list((tmp_path / "out").glob("shard.*.json"))) == (2 if rank == 0 else 3)
-    assert read_markers(tmp_path / "out")
-
-
 def test_other_settings_do_not_go_into_the_same_folder(corpus: Path, tokens: Path) -> None:
     done = command(
         "valle-tokenize", corpus / "train", tokens / "train", "--codec", "mini", "--shard-size", "7", check=False
@@ -280,3 +269,56 @@ def test_a_subset_holds_the_utterances_of_a_length_and_what_is_known_of_them(cor
     done = command("valle-prepare", "subset", corpus / "train", tmp_path / "none", "--min-seconds", "50", check=False)
     assert done.returncode == 2
     assert not (tmp_path / "none").exists()
+
+
+def test_a_list_of_recordings_becomes_a_data_directory(speech: Path, tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav", "c.wav"):
+        shutil.copy(speech, tmp_path / name)
+    lines = tmp_path / "list.txt"
+    lines.write_text("a.wav|Anna B.|Good morning.\n\nb.wav|  Good   evening. \nc.wav|Good night.\n")
+    command("valle-prepare", "list", lines, tmp_path / "data")
+    assert kaldi.validate(tmp_path / "data") == []
+    found = [(u.id, u.speaker, u.text, u.path.name) for u in kaldi.read(tmp_path / "data")]
+    assert found == [
+        ("Anna_B_-a", "Anna_B_", "Good morning.", "a.wav"),
+        ("speaker-b", "speaker", "Good evening.", "b.wav"),
+        ("speaker-c", "speaker", "Good night.", "c.wav"),
+    ]
+    command("valle-prepare", "split", tmp_path / "data", tmp_path / "rest", tmp_path / "held", "--utterances", "1")
+    rest, held = kaldi.read(tmp_path / "rest"), kaldi.read(tmp_path / "held")
+    assert sorted(u.id for u in [*rest, *held]) == [key for key, *_ in found]
+    assert len(held) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [("a.wav", "expected FILE|TEXT"), ("a.wav|", "expected FILE|TEXT"), ("no.wav|Hello.", "no.wav is not there"),
+     ("a.wav|Hello.\na.wav|Hello.", ":2: a.wav is there twice"), ("", "is empty")],
+)  # fmt: skip
+def test_a_list_that_cannot_be_used_is_one_line_and_writes_nothing(
+    speech: Path, tmp_path: Path, line: str, reason: str
+) -> None:
+    shutil.copy(speech, tmp_path / "a.wav")
+    (tmp_path / "list.txt").write_text(line)
+    done = command("valle-prepare", "list", tmp_path / "list.txt", tmp_path / "data", check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert reason in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_template_goes_from_a_list_to_speech(corpus: Path, tmp_path: Path) -> None:
+    root = Path(__file__).parents[1]
+    for folder in ("egs", "recipes"):
+        ignored = shutil.ignore_patterns("data", "dump", "exp")
+        shutil.copytree(root / folder, tmp_path / folder, symlinks=True, ignore=ignored)
+    (tmp_path / "egs" / "TEMPLATE").rename(tmp_path / "egs" / "mine")
+    lines = [f"{u.path}|{u.speaker}|{u.text}" for u in kaldi.read(corpus / "train")]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    done = subprocess.run(
+        ["bash", str(tmp_path / "egs" / "mine" / "run.sh"), "--list", "../../list.txt", "--held-out", "2",
+         "--stop-stage", "5", "--test-utterances", "1", "--train-options", "--trainer.max_steps 1"],
+        env=os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "egs" / "mine" / "exp" / "test" / "wav").glob("*.wav"))) == 1

@@ -22,6 +22,7 @@ from valle.models.ar import AR
 from valle.models.lora import add_adapters, merged
 from valle.models.transformer import TransformerConfig
 from valle.training import ARModule
+from valle.training.cli import start_from
 
 ONE_AT_A_TIME = ["--save_every=1", "--trainer.check_val_every_n_epoch=null", "--trainer.val_check_interval=1000"]
 
@@ -273,3 +274,19 @@ def test_a_voice_is_learnt_by_adapters_alone(run_directory: Path, tokens: Path, 
     assert ARModule.load_from_checkpoint(tmp_path / "ar" / "last.ckpt").hparams["lora_rank"] == 2
     command("python", "-m", "valle.training.export_model", tmp_path, tmp_path / "exported")
     assert valle.load(tmp_path / "exported").synthesize("Good morning.", speech).duration > 0
+
+
+def test_a_larger_vocabulary_keeps_what_the_other_model_knows(run_directory: Path) -> None:
+    source = run_directory / "ar" / "last.ckpt"
+    before = ARModule.load_from_checkpoint(source)
+    symbols = [*before.vocabulary.symbols[:5], "ʀ", *before.vocabulary.symbols[5:], "œ̃"]
+    sizes = {name: before.hparams[name] for name in ("layers", "heads", "dim", "ffn_dim", "codec")}
+    module = ARModule(symbols, **sizes)
+    fresh = module.model.phoneme_embedding.weight.detach().clone()
+    start_from(module, str(source))
+    old, new = before.model.phoneme_embedding.weight, module.model.phoneme_embedding.weight
+    for index, symbol in enumerate(symbols):
+        known = symbol in before.vocabulary.symbols
+        assert torch.equal(new[index], old[before.vocabulary.symbols.index(symbol)] if known else fresh[index]), symbol
+    assert torch.equal(new[len(symbols) :], old[len(before.vocabulary.symbols) :])  # the mark after the text
+    assert torch.equal(module.model.head.weight, before.model.head.weight)

@@ -71,11 +71,11 @@ def filter_logits(logits: Tensor, top_k: int | None = None, top_p: float = 1.0) 
         smallest = logits.topk(top_k, dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < smallest, -torch.inf)
     if top_p < 1.0:
-        ordered, order = logits.sort(dim=-1, descending=True)
-        before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)  # probability of all that come earlier
-        ordered = ordered.masked_fill(before >= top_p, -torch.inf)
-        ordered[..., 0] = logits.max(-1).values
-        logits = torch.empty_like(logits).scatter_(-1, order, ordered)
+        ordered = logits.sort(dim=-1, descending=True).values
+        probabilities = ordered.softmax(-1)
+        before = probabilities.cumsum(-1) - probabilities  # of all that are more likely
+        smallest = ordered.masked_fill(before >= top_p, torch.inf).amin(-1, keepdim=True)
+        logits = logits.masked_fill(logits < smallest, -torch.inf)
     return logits
 
 
@@ -85,10 +85,8 @@ def draw(probabilities: Tensor, noise: Tensor) -> Tensor:
     Unlike `torch.multinomial` a row's draw depends on its own noise only, so a row in a batch draws as it would alone.
     """
     cumulative = probabilities.double().cumsum(-1)
-    threshold = noise[..., None].double() * cumulative[..., -1:]
-    index = torch.searchsorted(cumulative, threshold, right=True)[..., 0]
-    last = probabilities.shape[-1] - 1 - (probabilities.flip(-1) > 0).int().argmax(-1)  # never one of probability 0
-    return torch.minimum(index, last)
+    below_one = noise[..., None].double().clamp(max=1 - 2**-24)  # so that the last with a probability is found
+    return torch.searchsorted(cumulative, below_one * cumulative[..., -1:], right=True)[..., 0]
 
 
 def sample(logits: Tensor, history: Tensor, noise: Tensor, sampling: Sampling) -> Tensor:
@@ -103,7 +101,8 @@ def sample(logits: Tensor, history: Tensor, noise: Tensor, sampling: Sampling) -
     logits = logits.float()
     if sampling.temperature == 0:
         return logits.argmax(-1)
-    logits = logits / sampling.temperature
+    if sampling.temperature != 1:
+        logits = logits / sampling.temperature
     codes = draw(filter_logits(logits, sampling.top_k, sampling.top_p).softmax(-1), noise[:, 0])
     if sampling.repetition_aware:
         window = history[:, -sampling.ras_window :]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import torch
@@ -32,10 +32,15 @@ class TransformerConfig:
             raise ValueError(f"dim {self.dim} must be a multiple of 2 x heads ({2 * self.heads})")
 
 
+@functools.lru_cache(maxsize=16)
+def _frequencies(dim: int, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.exp(torch.arange(0, dim, 2, device=device) * (-math.log(10_000.0) / dim))
+
+
 def sinusoidal_positions(positions: Tensor, dim: int) -> Tensor:
     """Sine and cosine of each position (arXiv 1706.03762, section 3.5): (...) integers -> (..., dim) float32."""
-    frequencies = torch.exp(torch.arange(0, dim, 2, device=positions.device) * (-math.log(10_000.0) / dim))
-    angles = positions[..., None].float() * frequencies
+    angles = positions[..., None].float() * _frequencies(dim, positions.device)
     return torch.cat((angles.sin(), angles.cos()), dim=-1)
 
 
@@ -256,7 +261,11 @@ class Transformer(nn.Module):
         """
         x = F.dropout(x, self.config.dropout, self.training)
         for layer, block in enumerate(self.blocks):
-            run = partial(checkpoint, block, use_reentrant=False) if self.checkpointing and self.training else block
+            run = (
+                functools.partial(checkpoint, block, use_reentrant=False)
+                if self.checkpointing and self.training
+                else block
+            )
             x = run(x, causal=causal, mask=mask, stage=stage, cache=cache, layer=layer)
         return self.norm(x, stage) if self.adaptive else self.norm(x)
 

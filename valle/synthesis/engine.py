@@ -83,6 +83,7 @@ class Decoding:
         dtype = getattr(model.transformer, "cache_dtype", weight.dtype)
         self.cache = KVCache(model.config, places, tokens, like=weight.new_empty(0, dtype=dtype))
         self.rows: list[_Row | None] = [None] * places
+        self.places = torch.arange(places, device=device)
         self.logits = torch.zeros(places, size, model.codebook_size + 1, device=device)
         self.position = torch.zeros(places, dtype=torch.long, device=device)
         self.history = torch.full((places, sampling.ras_window), -1, device=device)
@@ -123,7 +124,7 @@ class Decoding:
 
     def step(self) -> None:
         """Every row says a group of codes; rows that go on are told what comes next by the model."""
-        model, places = self.model, torch.arange(len(self.rows), device=self.logits.device)
+        model, places = self.model, self.places
         at = self.done.clamp(max=self.noise.shape[1] - 1)  # a place without a row stays where it was
         group = []
         for index in range(model.group_size):
@@ -175,6 +176,7 @@ class Decoding:
         index = torch.tensor(kept, device=self.logits.device)
         self.cache.keep(index)
         self.rows = [self.rows[place] for place in kept]
+        self.places = self.places[: len(kept)]
         for name in ("logits", "position", "history", "noise", "said", "done"):
             setattr(self, name, getattr(self, name)[index])
 

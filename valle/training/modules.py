@@ -47,7 +47,7 @@ class _Module(L.LightningModule):
         self.save_hyperparameters()
         self.vocabulary = Vocabulary(list(self.hparams["vocabulary"]))
         self._utterances: list[str] = []  # of the step being taken
-        self._sharded = False
+        self.sharded = False
 
     def _prepare(self) -> None:
         """Set the model up as the switches say."""
@@ -60,12 +60,12 @@ class _Module(L.LightningModule):
 
     def configure_model(self) -> None:
         """With the strategy `Sharded`, part the weights among the ranks, block by block."""
-        if self.device_mesh is not None and not self._sharded:
+        if self.device_mesh is not None and not self.sharded:
             mesh = self.device_mesh["data_parallel"]
             for block in self.model.transformer.blocks:
                 fully_shard(block, mesh=mesh)
             fully_shard(self.model, mesh=mesh)
-            self._sharded = True
+            self.sharded = True
 
     def _config(self) -> TransformerConfig:
         h = self.hparams

@@ -26,6 +26,8 @@ class SampleCallback(L.Callback):
         if trainer.sanity_checking or not trainer.is_global_zero or trainer.logger is None:
             return
         assert isinstance(pl_module, ARModule | NARModule)
+        if pl_module.sharded:  # one rank alone has no whole model
+            return
         self.codec = self.codec or codec.load(pl_module.hparams["codec"])
         batch: Batch = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
         phonemes = batch.phonemes[:1, : int(batch.phoneme_lengths[0])].to(pl_module.device)
