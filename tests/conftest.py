@@ -86,7 +86,7 @@ def tokens(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its tokens, by the bundled codec."""
     path = tmp_path_factory.mktemp("tokens")
     for subset in ("train", "valid"):
-        command("valle-tokenize", corpus / subset, path / subset, "--codec", "mini")
+        command("valle-tokenize", corpus / subset, path / subset, "--codec", "mini", "--shard-size", "3")
     return path
 
 

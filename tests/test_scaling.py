@@ -18,6 +18,7 @@ import valle
 from tests.conftest import BIN, command, train, train_arguments
 from tests.test_training import kill_at_step_five
 from valle.data.batches import TokensDataModule
+from valle.errors import UserError
 from valle.models.ar import AR
 from valle.models.lora import add_adapters, merged
 from valle.models.transformer import TransformerConfig
@@ -185,16 +186,15 @@ def test_two_ranks_learn_what_one_learns_from_the_same_batches(tokens: Path, tmp
     train("ARModule", tokens, tmp_path / "two", 6, *options, "--trainer.devices=2", f"--trainer.strategy={strategy}")
     script = (
         "from valle.data import batches\n"
-        "from lhotse.dataset import DynamicBucketingSampler\n"
-        "sampler = batches.TokensDataModule._sampler\n"
+        "source = batches.TokensDataModule._source\n"
         "class Both:\n"
         "    def __init__(self, parts): self.parts = parts\n"
         "    def set_epoch(self, epoch): [part.set_epoch(epoch) for part in self.parts]\n"
         "    def __iter__(self): return (cuts for pair in zip(*self.parts) for cuts in pair)\n"
         "def both(self, directories, shuffle):\n"
-        "    if not shuffle: return sampler(self, directories, shuffle)\n"
-        "    return Both([sampler(self, directories, shuffle, rank=rank, world_size=2) for rank in (0, 1)])\n"
-        "batches.TokensDataModule._sampler = both\n"
+        "    if not shuffle: return source(self, directories, shuffle)\n"
+        "    return Both([source(self, directories, shuffle, rank=rank, world_size=2) for rank in (0, 1)])\n"
+        "batches.TokensDataModule._source = both\n"
         "from valle.cli.train import main\n"
         "main()\n"
     )
@@ -213,11 +213,33 @@ def test_two_ranks_learn_what_one_learns_from_the_same_batches(tokens: Path, tmp
 
 
 def test_ranks_see_all_utterances_once_in_as_many_steps_each(tokens: Path) -> None:
-    data = TokensDataModule([str(tokens / "train")], [str(tokens / "valid")], max_duration=4, num_workers=0)
-    seen = [[[cut.id for cut in cuts] for cuts in data._sampler(data.train, True, rank, 2)] for rank in (0, 1)]
+    sets = [str(tokens / "train")], [str(tokens / "valid")]
+    data = TokensDataModule(*sets, max_duration=4, num_workers=0)
+    seen = [[[cut.id for cut in cuts] for cuts in data._source(data.train, True, rank, 2)] for rank in (0, 1)]
     assert len(seen[0]) == len(seen[1]) > 1
     ids = [name for rank in seen for batch in rank for name in batch]
     assert len(ids) == len(set(ids))
+    split = TokensDataModule(*sets, max_duration=8, num_workers=0, split_shards=True)
+    own = [[[cut.id for cut in cuts] for cuts in split._source(split.train, True, rank, 2)] for rank in (0, 1)]
+    assert len(own[0]) == len(own[1]) > 1
+    assert not {i for batch in own[0] for i in batch} & {i for batch in own[1] for i in batch}
+    with pytest.raises(UserError, match="fewer shards"):
+        split._source(split.train, True, 19, 20)
+
+
+def test_an_epoch_is_the_same_whatever_was_read_before(tokens: Path) -> None:
+    def epochs(*numbers: int) -> list[list[list[str]]]:
+        data = TokensDataModule([str(tokens / "train")], [str(tokens / "valid")], max_duration=4, num_workers=0)
+        source, found = data._source(data.train, True), []
+        for number in numbers:
+            source.set_epoch(number)
+            found.append([[cut.id for cut in cuts] for cuts in source])
+        return found
+
+    first, second, third = epochs(0, 1, 2)
+    assert first != second
+    assert epochs(2) == [third]
+    assert epochs(1, 0) == [second, first]
 
 
 def test_four_ranks_tokenize_what_one_does_byte_for_byte(corpus: Path, tmp_path: Path) -> None:

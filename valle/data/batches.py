@@ -39,6 +39,22 @@ class Batch:
     ids: list[str]
 
 
+@dataclass
+class _Source:
+    """Sets of cuts, one a batch, the same for the same epoch. `steps`: of an epoch; None: as many as there are."""
+
+    sampler: Any
+    shards: Any
+    steps: int | None = None
+
+    def set_epoch(self, epoch: int) -> None:
+        self.sampler.set_epoch(epoch)
+        self.shards.epoch = epoch
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(iter(self.sampler), self.steps)
+
+
 class _Batches(IterableDataset[Batch]):
     """The batches of an epoch, from the n-th on: where an interrupted epoch goes on.
 
@@ -46,11 +62,11 @@ class _Batches(IterableDataset[Batch]):
     `bpe`: tokenizer of the text; None: its phonemes are read.
     """
 
-    def __init__(self, sampler: Any, vocabulary: Vocabulary, bpe: str | None, first: int = 0) -> None:
-        self.sampler, self.vocabulary, self.bpe, self.first = sampler, vocabulary, bpe, first
+    def __init__(self, source: _Source, vocabulary: Vocabulary, bpe: str | None, first: int = 0) -> None:
+        self.source, self.vocabulary, self.bpe, self.first = source, vocabulary, bpe, first
 
     def __iter__(self) -> Iterator[Batch]:
-        return map(self._batch, islice(iter(self.sampler), self.first, None))
+        return map(self._batch, islice(self.source, self.first, None))
 
     def _batch(self, cuts: Any) -> Batch:
         cuts = list(cuts)
@@ -86,7 +102,7 @@ class _Loader(DataLoader[Batch]):
         self.batches, self.epoch = batches, epoch
 
     def __iter__(self) -> Any:
-        self.batches.sampler.set_epoch(self.epoch())
+        self.batches.source.set_epoch(self.epoch())
         iterator = super().__iter__()
         if self.num_workers:
             self.batches.first = 0  # of the next epoch; the worker has its copy
@@ -109,6 +125,9 @@ class TokensDataModule(L.LightningDataModule):
         seed: of the order.
         bpe: file of text units made by `valle-prepare bpe`, to be read in place of phonemes.
         num_workers: 1, or 0 to make batches in the training process.
+        split_shards: each rank reads shards of its own, not all to take its share of each: for corpora so large, or
+            ranks so many, that reading all is too slow. An epoch is then as many steps as the corpus has speech for;
+            a few utterances may come twice in it, or not at all.
     """
 
     def __init__(
@@ -122,11 +141,12 @@ class TokensDataModule(L.LightningDataModule):
         seed: int = 0,
         bpe: str | None = None,
         num_workers: int = 1,
+        split_shards: bool = False,
     ) -> None:
         super().__init__()
         if num_workers not in (0, 1):
             raise UserError(f"num_workers {num_workers}: one process keeps up; give 1, or 0 for none")
-        self.num_workers = num_workers
+        self.num_workers, self.split_shards = num_workers, split_shards
         self.train, self.valid = [Path(d) for d in train], [Path(d) for d in valid]
         self.max_duration, self.max_utterance = max_duration, max_utterance
         self.num_buckets, self.buffer_size, self.seed = num_buckets, buffer_size, seed
@@ -145,34 +165,37 @@ class TokensDataModule(L.LightningDataModule):
             self.vocabulary = Vocabulary([PADDING, *bpe_symbols(self.bpe)])
         self._batches_done = 0
 
-    def _cuts(self, directories: list[Path], shuffle: bool) -> Any:
-        from lhotse import CutSet
-
-        shards = [(directory, index) for directory in directories for index in range(len(read_markers(directory)))]
-        fields = {
-            name: [str(directory / f"{name}.{index:06d}.{ending}") for directory, index in shards]
-            for name, ending in (("cuts", "jsonl.gz"), ("codes", "tar"))
-        }
-        cuts = CutSet.from_shar(fields=fields, shuffle_shards=shuffle, stateful_shuffle=True, seed=self.seed)
-        return cuts.filter(self._short_enough)
-
-    def _short_enough(self, cut: Any) -> bool:
-        return cut.duration <= self.max_utterance
-
-    def _sampler(
+    def _source(
         self, directories: list[Path], shuffle: bool, rank: int | None = None, world_size: int | None = None
-    ) -> Any:
+    ) -> _Source:
         """Batches of this rank, by default the process's: each rank has others, of the same bucket, and as many."""
+        from lhotse import CutSet
         from lhotse.dataset import DynamicBucketingSampler, DynamicCutSampler
 
+        if rank is None or world_size is None:
+            grouped = torch.distributed.is_available() and torch.distributed.is_initialized()
+            rank = torch.distributed.get_rank() if grouped else 0
+            world_size = torch.distributed.get_world_size() if grouped else 1
+        markers = [(directory, *item) for directory in directories for item in enumerate(read_markers(directory))]
+        steps, split = None, shuffle and self.split_shards and world_size > 1
+        if split:
+            steps = int(sum(marker["seconds"] for *_, marker in markers) / (self.max_duration * world_size))
+            markers, rank, world_size = markers[rank::world_size], 0, 1
+            if not markers or not steps:
+                raise UserError("split_shards: there are fewer shards, or batches, than ranks; leave it out")
+        fields = {
+            name: [str(directory / f"{name}.{index:06d}.{ending}") for directory, index, _ in markers]
+            for name, ending in (("cuts", "jsonl.gz"), ("codes", "tar"))
+        }
+        shards = CutSet.from_shar(fields=fields, shuffle_shards=shuffle, stateful_shuffle=True, seed=self.seed)
+        cuts = shards.filter(self._short_enough)
         if not shuffle:
-            return DynamicCutSampler(self._cuts(directories, shuffle), max_duration=self.max_duration)
-
-        utterances = sum(marker["utterances"] for directory in directories for marker in read_markers(directory))
-        return DynamicBucketingSampler(
-            self._cuts(directories, shuffle),
+            sampler = DynamicCutSampler(cuts, max_duration=self.max_duration, rank=rank, world_size=world_size)
+            return _Source(sampler, shards.data)
+        sampler = DynamicBucketingSampler(
+            cuts.repeat(preserve_id=True) if split else cuts,
             max_duration=self.max_duration,
-            num_buckets=max(2, min(self.num_buckets, utterances)),
+            num_buckets=max(2, min(self.num_buckets, sum(marker["utterances"] for *_, marker in markers))),
             buffer_size=self.buffer_size,
             shuffle=True,
             seed=self.seed,
@@ -180,14 +203,18 @@ class TokensDataModule(L.LightningDataModule):
             rank=rank,
             world_size=world_size,
         )
+        return _Source(sampler, shards.data, steps)
+
+    def _short_enough(self, cut: Any) -> bool:
+        return cut.duration <= self.max_utterance
 
     def train_dataloader(self) -> DataLoader:
-        batches = _Batches(self._sampler(self.train, True), self.vocabulary, self.bpe, self._batches_done)
+        batches = _Batches(self._source(self.train, True), self.vocabulary, self.bpe, self._batches_done)
         self._batches_done = 0
         return _Loader(batches, lambda: self.trainer.current_epoch if self.trainer else 0, self.num_workers)
 
     def val_dataloader(self) -> DataLoader:
-        return _Loader(_Batches(self._sampler(self.valid, False), self.vocabulary, self.bpe), lambda: 0, 0)
+        return _Loader(_Batches(self._source(self.valid, False), self.vocabulary, self.bpe), lambda: 0, 0)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         moved = {name: value.to(device) for name, value in vars(batch).items() if isinstance(value, Tensor)}
