@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 from collections.abc import Callable
@@ -22,13 +23,13 @@ from valle.data.batches import TokensDataModule
 from valle.errors import UserError
 from valle.models.lora import merged, with_adapters
 from valle.synthesis.checkpoint import find_checkpoint, model_directory, read_checkpoint
+from valle.text import Vocabulary
 from valle.training.modules import ARModule, NARModule
 from valle.training.safety import StopOnSignal, TopCheckpoints, WholeCheckpoints
 from valle.training.samples import SampleCallback
 
 # What a model takes from the data it is trained on: argument of the model -> how it is read off the data module.
 FROM_DATA = {
-    "vocabulary": lambda data: data.vocabulary.symbols,
     "language": lambda data: data.config.language,
     "bpe": lambda data: data.bpe,
     "codec": lambda data: data.config.codec,
@@ -43,6 +44,17 @@ def from_tokens(read: Callable[[TokensDataModule], Any], data: L.LightningDataMo
     return read(data) if isinstance(data, TokensDataModule) else None
 
 
+def _checkpoint(source: str, *kinds: str) -> Path:
+    """A checkpoint, or the first of these kinds of models that a run directory or a bundled model holds."""
+    if Path(source).is_file():
+        return Path(source)
+    directory = model_directory(source)
+    for kind in kinds[:-1]:
+        with contextlib.suppress(UserError):
+            return find_checkpoint(directory, kind)
+    return find_checkpoint(directory, kinds[-1])
+
+
 def has_bfloat16() -> bool:
     """Whether this machine computes in bfloat16 itself."""
     if torch.cuda.is_available():
@@ -55,9 +67,7 @@ def start_from(module: L.LightningModule, source: str) -> None:
 
     Phoneme embeddings go by symbol; new symbols start afresh. An AR model of groups may start from one of single codes.
     """
-    kind = "ar" if isinstance(module, ARModule) else "nar"
-    path = Path(source) if Path(source).is_file() else find_checkpoint(model_directory(source), kind)
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(_checkpoint(source, "ar" if isinstance(module, ARModule) else "nar"))
     state, own = merged(checkpoint["state_dict"]), module.state_dict()
     key = "model.phoneme_embedding.weight"
     if key in own and own[key].shape[1] == state[key].shape[1]:
@@ -140,10 +150,21 @@ class TrainCLI(LightningCLI):
             default=False,
             help="let a NAR model's code embeddings begin as the vectors of the codec's codebooks",
         )
+        parser.link_arguments("data", "model.init_args.vocabulary", compute_fn=self._vocabulary, apply_on="instantiate")
         for name, read in FROM_DATA.items():
             parser.link_arguments(
                 "data", f"model.init_args.{name}", compute_fn=partial(from_tokens, read), apply_on="instantiate"
             )
+
+    def _vocabulary(self, data: L.LightningDataModule) -> Any:
+        """The symbols of tokenized data, and after them those that only the model training starts from knows: a corpus
+        of minutes does not hold all of a language's, and the text to be said later may."""
+        source = self._run_config.init_from
+        if source and isinstance(data, TokensDataModule):
+            known = read_checkpoint(_checkpoint(source, "ar", "nar"))["hyper_parameters"]["vocabulary"]
+            own = data.vocabulary.symbols
+            data.vocabulary = Vocabulary([*own, *(symbol for symbol in known if symbol not in own)])
+        return from_tokens(lambda tokens: tokens.vocabulary.symbols, data)
 
     def before_instantiate_classes(self) -> None:
         config = self._run_config
