@@ -312,3 +312,17 @@ def test_a_larger_vocabulary_keeps_what_the_other_model_knows(run_directory: Pat
         assert torch.equal(new[index], old[before.vocabulary.symbols.index(symbol)] if known else fresh[index]), symbol
     assert torch.equal(new[len(symbols) :], old[len(before.vocabulary.symbols) :])  # the mark after the text
     assert torch.equal(module.model.head.weight, before.model.head.weight)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_only_the_interrupted_epoch_begins_in_its_middle(tokens: Path, num_workers: int) -> None:
+    def batches(done: int) -> list[list[list[str]]]:
+        sets = [str(tokens / "train")], [str(tokens / "valid")]
+        data = TokensDataModule(*sets, max_duration=8, num_workers=num_workers)
+        data.load_state_dict({"batches_done": done})
+        loader = data.train_dataloader()
+        return [[batch.ids for batch in loader] for _ in range(2)]
+
+    whole, resumed = batches(0), batches(2)
+    assert len(whole[0]) > 2
+    assert resumed == [whole[0][2:], whole[1]]

@@ -7,27 +7,21 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
+. ../utils/options.sh
 stage=1
-stop_stage=6
 list=list.txt
 codec=mini             # or encodec_24khz, with recipes of its size
-codec_dir=
 ar_config=../../recipes/mini/ar.yaml
 nar_config=../../recipes/mini/nar.yaml
-train_options=         # further options for both trainings, e.g. "--trainer.max_steps 2000"
 init=mini              # bundled model or run directory that both trainings go on from; none: from nothing
-init_learning_rate=1e-4   # peak of the learning rate then
 shard_size=500
 held_out=10            # utterances for validation, and as many for the test
 test_utterances=10     # scored
-recognizer=whisper-tiny.en
-exp=exp
 
 . ../utils/parse_options.sh
 . ./path.sh
 . ./cmd.sh
 . ../utils/stages.sh
-logs=$exp/log
 train_sets=train valid_sets=valid test_set=test
 
 if wanted 1; then

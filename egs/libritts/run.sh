@@ -6,29 +6,19 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
+. ../utils/options.sh
 stage=0
-stop_stage=6
 corpus=downloads/LibriTTS   # where the corpus is, or shall be
 train_parts=train-clean-100,train-clean-360,train-other-500
 valid_part=dev-clean
 test_part=test-clean
-codec=encodec_24khz
-codec_dir=             # where EnCodec's weights lie; downloaded when empty
 ar_config=../../recipes/libritts/ar.yaml
 nar_config=../../recipes/libritts/nar.yaml
-train_options=         # further options for both trainings, e.g. "--trainer.devices 8 --trainer.num_nodes 2"
-init=none              # bundled model or run directory that both trainings go on from
-init_learning_rate=1e-4   # peak of the learning rate then
-shard_size=1000
-test_utterances=200    # scored
-recognizer=whisper-tiny.en
-exp=exp
 
 . ../utils/parse_options.sh
 . ./path.sh
 . ./cmd.sh
 . ../utils/stages.sh
-logs=$exp/log
 train_sets=$train_parts valid_sets=$valid_part test_set=$test_part
 parts=$(echo "$train_parts,$valid_part,$test_part" | tr ',' '\n' | sort -u)
 

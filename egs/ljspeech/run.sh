@@ -6,27 +6,17 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
+. ../utils/options.sh
 stage=0
-stop_stage=6
 corpus=downloads/LJSpeech-1.1   # where the corpus is, or shall be
-codec=encodec_24khz
-codec_dir=             # where EnCodec's weights lie; downloaded when empty
 ar_config=../../recipes/ljspeech/ar.yaml
 nar_config=../../recipes/ljspeech/nar.yaml
-train_options=         # further options for both trainings
-init=none              # bundled model or run directory that both trainings go on from
-init_learning_rate=1e-4   # peak of the learning rate then
-shard_size=1000
 held_out=250           # utterances for validation, and as many for the test
-test_utterances=200    # scored
-recognizer=whisper-tiny.en
-exp=exp
 
 . ../utils/parse_options.sh
 . ./path.sh
 . ./cmd.sh
 . ../utils/stages.sh
-logs=$exp/log
 train_sets=train valid_sets=valid test_set=test
 
 if wanted 0; then

@@ -41,7 +41,6 @@ case $recipe in
     echo "$0: --recipe $recipe is not known; use valle, valle2_g1, valle2_g2, valle2_g4 or valle2_g8" >&2
     exit 2 ;;
 esac
-logs=$exp/log
 init_options=(--init_from "$init" --model.init_args.learning_rate "$init_learning_rate")
 [ "$init" != none ] || init_options=()
 

@@ -1,12 +1,7 @@
 # The stages that are the same whatever the corpus: 2 tokenize, 3 AR, 4 NAR, 5 synthesize, 6 score. Sourced by a run.sh that
-# has made data directories and set:
+# has the options of options.sh, has made data directories, and has set:
 #   train_sets, valid_sets, test_set   of data/, the first two comma-separated
-#   codec, codec_dir, shard_size       codec_dir empty: the codec's own place, or its download
 #   ar_config, nar_config              recipes
-#   train_options                      further options for both trainings
-#   init, init_learning_rate           bundled model or run that both trainings go on from; none: from nothing
-#   test_utterances, recognizer, exp
-logs=$exp/log
 codec_options=(--codec-dir "$codec_dir")
 [ -n "$codec_dir" ] || codec_options=()
 init_options=(--init_from "$init" --model.init_args.learning_rate "$init_learning_rate")

@@ -3,10 +3,11 @@ wanted() {
   [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ]
 }
 
-# The output goes to $logs/NAME.log; one line tells the step, its result and its seconds.
+# The output goes to $exp/log/NAME.log; one line tells the step, its result and its seconds.
 step() {
   local name=$1 begin=$SECONDS code=0
   shift
+  local logs=$exp/log
   mkdir -p "$logs"
   "$@" >"$logs/$name.log" 2>&1 || code=$?
   if [ "$code" -ne 0 ]; then

@@ -36,7 +36,7 @@ def _parser() -> Parser:
     mend.add_argument("directory", type=Path)
     part = commands.add_parser("split", help="part some speakers off, none on both sides, or some utterances")
     part.add_argument("directory", type=Path)
-    part.add_argument("rest", type=Path, help="data directory of the other speakers")
+    part.add_argument("rest", type=Path, help="data directory of the rest")
     part.add_argument("held_out", type=Path, help="data directory of what is parted off")
     amount = part.add_mutually_exclusive_group(required=True)
     amount.add_argument("--speakers", type=int, help="how many speakers to part off")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,10 @@ class _Batches(IterableDataset[Batch]):
         )
 
 
+def _short_enough(cut: Any, most: float) -> bool:
+    return cut.duration <= most
+
+
 def _outlive_sigterm(worker: int) -> None:
     """SIGTERM goes to whole groups of processes; the training process decides when its worker stops."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -104,8 +109,7 @@ class _Loader(DataLoader[Batch]):
     def __iter__(self) -> Any:
         self.batches.source.set_epoch(self.epoch())
         iterator = super().__iter__()
-        if self.num_workers:
-            self.batches.first = 0  # of the next epoch; the worker has its copy
+        self.batches.first = 0  # of the next epoch; this one has begun
         return iterator
 
 
@@ -188,7 +192,7 @@ class TokensDataModule(L.LightningDataModule):
             for name, ending in (("cuts", "jsonl.gz"), ("codes", "tar"))
         }
         shards = CutSet.from_shar(fields=fields, shuffle_shards=shuffle, stateful_shuffle=True, seed=self.seed)
-        cuts = shards.filter(self._short_enough)
+        cuts = shards.filter(partial(_short_enough, most=self.max_utterance))
         if not shuffle:
             sampler = DynamicCutSampler(cuts, max_duration=self.max_duration, rank=rank, world_size=world_size)
             return _Source(sampler, shards.data)
@@ -204,9 +208,6 @@ class TokensDataModule(L.LightningDataModule):
             world_size=world_size,
         )
         return _Source(sampler, shards.data, steps)
-
-    def _short_enough(self, cut: Any) -> bool:
-        return cut.duration <= self.max_utterance
 
     def train_dataloader(self) -> DataLoader:
         batches = _Batches(self._source(self.train, True), self.vocabulary, self.bpe, self._batches_done)

@@ -25,7 +25,8 @@ class GraphTransformer(nn.Module):
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_directory() / "inductor"))
         self.transformer = transformer
         self._graph = torch.compile(self._step, fullgraph=True, dynamic=False, mode=mode)
-        self._views: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}  # of the cache in use, by address and positions
+        self._keys: Tensor | None = None  # of the cache in use, and its views by positions
+        self._views: dict[int, tuple[Tensor, Tensor]] = {}
 
     def _step(self, x: Tensor, keys: Tensor, values: Tensor, lengths: Tensor) -> Tensor:
         """x (batch, 1, dim), keys and values (layer, batch, head, positions, head_dim), what they hold (batch,)."""
@@ -39,12 +40,11 @@ class GraphTransformer(nn.Module):
         if cache is None or x.shape[1] > 1:
             return self.transformer(x, causal=causal, mask=mask, cache=cache)
         positions = min(cache.max_length, (cache.filled // POSITIONS + 1) * POSITIONS)
-        key = (cache.keys.data_ptr(), positions)
-        if key not in self._views:
-            if not any(address == key[0] for address, _ in self._views):
-                self._views.clear()
+        if cache.keys is not self._keys:
+            self._keys, self._views = cache.keys, {}
+        if positions not in self._views:
             views = cache.keys[:, :, :, :positions], cache.values[:, :, :, :positions]
             for view in views:
                 torch._dynamo.mark_static_address(view)  # a graph reads it where it is, and does not copy it
-            self._views[key] = views
-        return self._graph(x, *self._views[key], cache.lengths).clone()  # the graph's own memory is written again
+            self._views[positions] = views
+        return self._graph(x, *self._views[positions], cache.lengths).clone()  # the graph's own memory is written again
