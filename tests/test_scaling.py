@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import valle
 from tests.conftest import BIN, command, train, train_arguments
-from tests.test_training import kill_at_step_five
+from tests.test_training import kill_after_step
 from valle.data.batches import TokensDataModule
 from valle.errors import UserError
 from valle.models.ar import AR
@@ -88,6 +88,20 @@ def test_killed_at_random_moments_a_run_ends_as_if_it_had_not_been(tokens: Path,
     assert {step: killed[step] for step in straight} == straight
 
 
+def test_killed_at_the_end_of_an_epoch_and_again_in_the_next_one(tokens: Path, tmp_path: Path) -> None:
+    def place() -> tuple[int, int]:
+        state = torch.load(tmp_path / "killed" / "last.ckpt", weights_only=True)["TokensDataModule"]
+        return state["epoch"], state["batches_done"]
+
+    kill_after_step(7, "ARModule", tokens, tmp_path / "killed", 14, *ONE_AT_A_TIME)
+    assert place() == (1, 0)
+    kill_after_step(9, "ARModule", tokens, tmp_path / "killed", 14, *ONE_AT_A_TIME)
+    assert place() == (1, 2)
+    for root in ("killed", "straight"):
+        train("ARModule", tokens, tmp_path / root, 14, *ONE_AT_A_TIME)
+    same(tmp_path / "straight" / "last.ckpt", tmp_path / "killed" / "last.ckpt")
+
+
 def test_sigterm_saves_a_whole_step_and_the_same_command_goes_on(tokens: Path, tmp_path: Path) -> None:
     options = ["--save_every=100000", "--trainer.log_every_n_steps=1"]
     process = start("NARModule", tokens, tmp_path / "run", 100_000, *options)
@@ -156,7 +170,7 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_and_names_the_batch(t
 def test_the_best_and_an_average_of_the_weights_are_kept(tokens: Path, tmp_path: Path) -> None:
     often = ["--trainer.val_check_interval=1", "--trainer.check_val_every_n_epoch=null", "--save_every=1"]
     often += ["--keep_best=2", "--ema_decay=0.5"]
-    kill_at_step_five("ARModule", tokens, tmp_path / "run", *often)
+    kill_after_step(5, "ARModule", tokens, tmp_path / "run", 9, *often)
     assert len(list((tmp_path / "run" / "top").iterdir())) == 2
     checkpoint = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
     averaged, current = checkpoint["state_dict"], checkpoint["current_model_state"]
@@ -319,7 +333,7 @@ def test_only_the_interrupted_epoch_begins_in_its_middle(tokens: Path, num_worke
     def batches(done: int) -> list[list[list[str]]]:
         sets = [str(tokens / "train")], [str(tokens / "valid")]
         data = TokensDataModule(*sets, max_duration=8, num_workers=num_workers)
-        data.load_state_dict({"batches_done": done})
+        data.load_state_dict({"epoch": 0, "batches_done": done})
         loader = data.train_dataloader()
         return [[batch.ids for batch in loader] for _ in range(2)]
 

@@ -44,7 +44,7 @@ def test_a_checkpoint_loads_alone_without_pickled_code(run_directory: Path, kind
 @pytest.mark.parametrize("kind", ["ARModule", "NARModule"])
 def test_a_run_stopped_and_started_again_ends_with_the_same_weights(tokens: Path, tmp_path: Path, kind: str) -> None:
     train(kind, tokens, tmp_path / "straight", 9, "--save_every=1")
-    kill_at_step_five(kind, tokens, tmp_path / "stopped")
+    kill_after_step(5, kind, tokens, tmp_path / "stopped", 9)
     reached = torch.load(tmp_path / "stopped" / "last.ckpt", weights_only=True)["global_step"]
     assert 0 < reached < 9
     train(kind, tokens, tmp_path / "stopped", 9, "--save_every=1")
@@ -53,15 +53,15 @@ def test_a_run_stopped_and_started_again_ends_with_the_same_weights(tokens: Path
         assert torch.equal(value, resumed[name]), name
 
 
-def kill_at_step_five(kind: str, tokens: Path, root: Path, *more: str) -> None:
-    """The same training, killed by SIGKILL after its fifth step."""
+def kill_after_step(step: int, kind: str, tokens: Path, root: Path, steps: int, *more: str) -> None:
+    """The same training, killed by SIGKILL after a step, before that step's checkpoint is written."""
     script = (
         "import os, signal\n"
         "from lightning.pytorch import Callback\n"
         "from valle.training import cli\n"
         "class Stop(Callback):\n"
         "    def on_train_batch_end(self, trainer, module, *rest):\n"
-        "        if trainer.global_step == 5: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"        if trainer.global_step == {step}: os.kill(os.getpid(), signal.SIGKILL)\n"
         "original = cli.TrainCLI.instantiate_trainer\n"
         "def instantiate(self, **options):\n"
         "    trainer = original(self, **options); trainer.callbacks.insert(0, Stop()); return trainer\n"
@@ -69,7 +69,7 @@ def kill_at_step_five(kind: str, tokens: Path, root: Path, *more: str) -> None:
         "from valle.cli.train import main\n"
         "main()\n"
     )
-    done = train(kind, tokens, root, 9, "--save_every=1", *more, script=script)
+    done = train(kind, tokens, root, steps, "--save_every=1", *more, script=script)
     assert done.returncode == -signal.SIGKILL
 
 

@@ -99,7 +99,7 @@ def _outlive_sigterm(worker: int) -> None:
 
 
 class _Loader(DataLoader[Batch]):
-    """Sets the epoch, and so the order of the data, whenever it begins: Lightning tells it to samplers only, and ours
+    """Sets the epoch, and so the order of the data, whenever one begins: Lightning tells it to samplers only, and ours
     works in another process."""
 
     def __init__(self, batches: _Batches, epoch: Callable[[], int], workers: int) -> None:
@@ -167,7 +167,8 @@ class TokensDataModule(L.LightningDataModule):
             self.vocabulary = read_vocabulary([*self.train, *self.valid])
         else:
             self.vocabulary = Vocabulary([PADDING, *bpe_symbols(self.bpe)])
-        self._batches_done = 0
+        self._place: tuple[int, int] | None = None  # epoch and batch at which a stopped run goes on
+        self._epoch, self._batches_before = 0, 0  # the current one, and how many batches of the run came before it
 
     def _source(
         self, directories: list[Path], shuffle: bool, rank: int | None = None, world_size: int | None = None
@@ -210,9 +211,20 @@ class TokensDataModule(L.LightningDataModule):
         return _Source(sampler, shards.data, steps)
 
     def train_dataloader(self) -> DataLoader:
-        batches = _Batches(self._source(self.train, True), self.vocabulary, self.bpe, self._batches_done)
-        self._batches_done = 0
-        return _Loader(batches, lambda: self.trainer.current_epoch if self.trainer else 0, self.num_workers)
+        first = self._place[1] if self._place else 0
+        batches = _Batches(self._source(self.train, True), self.vocabulary, self.bpe, first)
+        return _Loader(batches, self._begin_epoch, self.num_workers)
+
+    def _begin_epoch(self) -> int:
+        # Lightning's own counts, of a run that goes on after an epoch's last batch, are set right only later.
+        self._epoch, first = self._place or (self.trainer.current_epoch if self.trainer else 0, 0)
+        self._batches_before = self._batches_begun - first
+        self._place = None
+        return self._epoch
+
+    @property
+    def _batches_begun(self) -> int:
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.ready if self.trainer else 0
 
     def val_dataloader(self) -> DataLoader:
         return _Loader(_Batches(self._source(self.valid, False), self.vocabulary, self.bpe), lambda: 0, 0)
@@ -223,9 +235,9 @@ class TokensDataModule(L.LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         assert self.trainer is not None
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress
-        finished = self.trainer.fit_loop.epoch_loop._is_training_done or progress.is_last_batch
-        return {"batches_done": 0 if finished else progress.current.ready}
+        if self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            return {"epoch": self._epoch + 1, "batches_done": 0}
+        return {"epoch": self._epoch, "batches_done": self._batches_begun - self._batches_before}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._batches_done = state_dict["batches_done"]
+        self._place = state_dict["epoch"], state_dict["batches_done"]
