@@ -112,6 +112,13 @@ def write(path: str | Path, samples: np.ndarray, sample_rate: int) -> None:
         os.fsync(stream.fileno())
 
 
+def mp3(sound: Audio) -> bytes:
+    """As MP3, which every browser plays."""
+    out = io.BytesIO()
+    soundfile.write(out, np.clip(sound.samples, -1.0, 1.0), sound.sample_rate, format="MP3", subtype="MPEG_LAYER_III")
+    return out.getvalue()
+
+
 def loudness(samples: np.ndarray) -> float:
     """Root mean square level of (time,) samples in decibels relative to full scale; -inf for silence."""
     power = float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from valle.errors import UserError
 
@@ -33,6 +35,32 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a UTF-8 text file, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def append_line(path: str | Path, line: str) -> None:
+    """Add a line to a text file at once: a killed process leaves whole lines, but for the last. The folder is made
+    when missing. Raises UserError when it cannot be written."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a+b") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read() != b"\n":
+                    file.write(b"\n")  # what was cut off stays a line of its own
+            file.write(line.encode() + b"\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The JSON lines of a file that `append_line` wrote; none if it is not there. Lines that were cut off are left
+    out."""
+    records = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
+        with suppress(json.JSONDecodeError):
+            records.append(json.loads(line))
+    return records
 
 
 def cache_directory() -> Path:

@@ -109,7 +109,7 @@ def _speak_data(args: argparse.Namespace) -> None:
         raise UserError(f"--prompt-seconds {args.prompt_seconds}: a prompt needs at least 0.5 s")
     sampling, nar_sampling = _sampling(args), _nar_sampling(args)
     from valle.synthesis import load
-    from valle.synthesis.testset import DirectoryOptions, speak_directory
+    from valle.synthesis.testset import DirectoryOptions, speak_all
 
     tts = load(args.model, args.codec_dir, args.device, args.decoder, args.dtype, args.compile)
     options = DirectoryOptions(
@@ -121,7 +121,7 @@ def _speak_data(args: argparse.Namespace) -> None:
         args.max_batch_tokens,
         args.limit,
     )
-    done = speak_directory(tts, args.data, args.output_dir, args.seed, sampling, nar_sampling, options)
+    done = speak_all(tts, args.data, args.output_dir, args.seed, sampling, nar_sampling, options)
     print(f"{args.output_dir}: {done} utterances spoken")
 
 

@@ -1,19 +1,27 @@
-"""How alike two voices are: cosine of Resemblyzer's speaker embeddings."""
+"""Speaker encoders by name: how alike two voices are."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from valle import audio
+from valle.errors import UserError
 from valle.evaluation.recognizer import missing
 
 SAMPLE_RATE = 16_000
+DEFAULT = "resemblyzer"  # its weights come with its package, nothing is downloaded
 
 
-class SpeakerEncoder:
-    """Resemblyzer's encoder (GE2E), its weights in its package."""
+class SpeakerEncoder(Protocol):
+    """Hears who speaks."""
+
+    def embed(self, samples: np.ndarray) -> np.ndarray:
+        """(time,) samples at `SAMPLE_RATE` -> an embedding of length 1."""
+
+
+class Resemblyzer:
+    """The GE2E encoder of the package resemblyzer, 256 numbers a voice."""
 
     def __init__(self) -> None:
         try:
@@ -22,12 +30,48 @@ class SpeakerEncoder:
             raise missing(error.name or "resemblyzer") from error
         self._encoder: Any = VoiceEncoder("cpu", verbose=False)
 
-    def embed(self, samples: np.ndarray, sample_rate: int) -> np.ndarray:
-        """(time,) samples -> (256,) embedding of length 1."""
+    def embed(self, samples: np.ndarray) -> np.ndarray:
         from resemblyzer import normalize_volume
 
-        samples = audio.resample(samples, sample_rate, SAMPLE_RATE)
-        return self._encoder.embed_utterance(normalize_volume(samples, -30, increase_only=True))
+        return unit(self._encoder.embed_utterance(normalize_volume(samples, -30, increase_only=True)))
+
+
+class XVector:
+    """A transformers x-vector model: WavLM or another network under a TDNN, e.g. microsoft/wavlm-base-plus-sv."""
+
+    def __init__(self, source: str) -> None:
+        try:
+            from transformers import AutoFeatureExtractor, AutoModelForAudioXVector
+        except ImportError as error:
+            raise missing("transformers", "transformers") from error
+        self._extractor: Any = AutoFeatureExtractor.from_pretrained(source)
+        self._model: Any = AutoModelForAudioXVector.from_pretrained(source).eval()
+
+    def embed(self, samples: np.ndarray) -> np.ndarray:
+        import torch
+
+        values = self._extractor(samples, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_values
+        with torch.inference_mode():
+            return unit(self._model(values).embeddings[0].numpy())
+
+
+def load_encoder(name: str = DEFAULT) -> SpeakerEncoder:
+    """The speaker encoder of that name, or in that folder. Raises UserError when it cannot be loaded."""
+    if name == DEFAULT:
+        return Resemblyzer()
+    try:
+        return XVector(name)
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0][:160]
+        raise UserError(
+            f"speaker encoder {name!r} cannot be loaded ({reason}); give {DEFAULT}, or a folder or hub name of a "
+            "transformers x-vector model"
+        ) from error
+
+
+def unit(vector: np.ndarray) -> np.ndarray:
+    """The vector at length 1."""
+    return vector / max(float(np.linalg.norm(vector)), 1e-9)
 
 
 def similarity(a: np.ndarray, b: np.ndarray) -> float:

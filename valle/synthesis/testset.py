@@ -1,11 +1,14 @@
-"""Speaking a whole data directory: every utterance in its speaker's voice."""
+"""Speaking a whole test set: a data directory, every utterance in its speaker's voice, or a test list."""
 
 from __future__ import annotations
 
+import json
+import time
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.progress import Progress
 
@@ -13,12 +16,15 @@ from valle import audio
 from valle.audio import Audio
 from valle.data import kaldi
 from valle.data.kaldi import Utterance
+from valle.data.testlist import read_test_list
 from valle.errors import UserError
-from valle.files import write_text
+from valle.files import append_line, atomic_path, write_text
 from valle.models.sampling import NARSampling, Sampling
 from valle.synthesis.tts import MAX_PROMPT, MIN_PROMPT, TTS, VOICE_PROMPT, Prompt, Speech
 
 PROMPTS = "prompts.scp"  # <utterance> <recording of its prompt>
+SPEECH = "speech.jsonl"  # a line a file: seconds, seconds of work a second (of its batch), whether it found no end
+CODES = "codes"  # a folder of <file>.npy (time, codebook)
 PROTOCOLS = ("closest", "reference", "continuation")
 
 
@@ -93,10 +99,10 @@ def _beginning(u: Utterance, seconds: float) -> PromptChoice:
 
 @dataclass(frozen=True)
 class DirectoryOptions:
-    """How a data directory is spoken: see `choose_prompts` for protocol and seconds.
+    """How a test set is spoken: see `choose_prompts` for protocol and seconds.
 
     voice_alone: no prompt's text is given
-    limit:       the first so many utterances by a fixed stride over the directory; None: all
+    limit:       so many utterances by a fixed stride over the set; None: all
     """
 
     protocol: str = "closest"
@@ -108,47 +114,76 @@ class DirectoryOptions:
     limit: int | None = None
 
 
-def speak_directory(
+@dataclass(frozen=True)
+class Request:
+    """A text to be said and what gives it its voice. The id names files."""
+
+    id: str
+    text: str
+    prompt: PromptChoice
+
+
+def requests(source: Path, protocol: str = "closest", prompt_seconds: float | None = None) -> list[Request]:
+    """What a data directory, by a protocol of `choose_prompts`, or a test list asks for."""
+    if source.is_file():
+        return [
+            Request(
+                line.id,
+                line.text,
+                PromptChoice(
+                    Utterance(line.id, line.prompt, line.prompt_text or "", line.speaker),
+                    prompt_seconds,
+                    None if prompt_seconds else line.prompt_text,
+                ),
+            )
+            for line in read_test_list(source)
+        ]
+    utterances = kaldi.read(source)
+    prompts = choose_prompts(utterances, protocol, prompt_seconds)
+    return [Request(u.id, u.text, prompts[u.id]) for u in utterances]
+
+
+def speak_all(
     tts: TTS,
-    directory: Path,
+    source: Path,
     output: Path,
     seed: int,
     sampling: Sampling,
     nar_sampling: NARSampling = NARSampling(),
     options: DirectoryOptions = DirectoryOptions(),
 ) -> int:
-    """Write `output/<utterance>.wav` for each utterance that is not there yet, its prompts and prompts.scp; of several
-    candidates `<utterance>-1.wav` and so on.
+    """Write `output/<id>.wav` for each request of a data directory or test list that is not there yet, of several
+    candidates `<id>-1.wav` and so on; beside them `codes/` (time, codebook), `prompts/`, prompts.scp and speech.jsonl.
 
     A continuation is written with its prompt before it, as the papers score it.
-    Returns how many utterances were spoken.
+    Returns how many requests were spoken.
     """
-    utterances = kaldi.read(directory)
-    prompts = choose_prompts(utterances, options.protocol, options.prompt_seconds)
-    if options.limit is not None and options.limit < len(utterances):
-        utterances = [utterances[i * len(utterances) // options.limit] for i in range(options.limit)]
+    wanted = requests(source, options.protocol, options.prompt_seconds)
+    if options.limit is not None and options.limit < len(wanted):
+        wanted = [wanted[i * len(wanted) // options.limit] for i in range(options.limit)]
     folder = output / "prompts"
     recordings = {}
-    for u in utterances:
-        recordings[u.id] = folder / f"{u.id}.wav"
-        if not recordings[u.id].is_file():
-            prompts[u.id].read().save(recordings[u.id])
+    for request in wanted:
+        recordings[request.id] = folder / f"{request.id}.wav"
+        if not recordings[request.id].is_file():
+            request.prompt.read().save(recordings[request.id])
     lines = sorted((f"{key} {path.resolve()}\n" for key, path in recordings.items()), key=str.encode)
     write_text(output / PROMPTS, "".join(lines))
 
-    def paths(u: Utterance) -> list[Path]:
+    def paths(request: Request) -> list[Path]:
         if options.candidates == 1:
-            return [output / f"{u.id}.wav"]
-        return [output / f"{u.id}-{c + 1}.wav" for c in range(options.candidates)]
+            return [output / f"{request.id}.wav"]
+        return [output / f"{request.id}-{c + 1}.wav" for c in range(options.candidates)]
 
-    missing = [(i, u) for i, u in enumerate(utterances) if not all(path.is_file() for path in paths(u))]
+    missing = [(i, r) for i, r in enumerate(wanted) if not all(path.is_file() for path in paths(r))]
     with Progress() as progress:
         task = progress.add_task("synthesizing", total=len(missing))
         for start in range(0, len(missing), options.batch_size):
             batch = missing[start : start + options.batch_size]
-            voices = [_voice(tts, prompts[u.id], recordings[u.id], options.voice_alone) for _, u in batch]
+            begin = time.perf_counter()
+            voices = [_voice(tts, r.prompt, recordings[r.id], options.voice_alone) for _, r in batch]
             spoken = tts.synthesize_batch(
-                [u.text for _, u in batch],
+                [r.text for _, r in batch],
                 voices,
                 [seed + options.candidates * i for i, _ in batch],
                 sampling,
@@ -156,12 +191,22 @@ def speak_directory(
                 nar_sampling,
                 options.max_batch_tokens,
             )
-            if options.protocol == "continuation":
+            work = (time.perf_counter() - begin) / sum(speech.audio.duration for speech in spoken)
+            if options.protocol == "continuation" and source.is_dir():
                 spoken = _with_beginnings(tts, voices, spoken, options.candidates)
-            for path, speech in zip([p for _, u in batch for p in paths(u)], spoken, strict=True):
-                speech.audio.save(path)
+            for path, speech in zip([p for _, r in batch for p in paths(r)], spoken, strict=True):
+                _write(path, speech, work)
             progress.advance(task, len(batch))
     return len(missing)
+
+
+def _write(path: Path, speech: Speech, rtf: float) -> None:
+    """Codes, a line in speech.jsonl, and last the audio, which says that all is there."""
+    with atomic_path(path.parent / CODES / f"{path.stem}.npy") as temporary:
+        np.save(temporary, speech.codes.numpy().astype(np.uint16))
+    line = {"file": path.name, "seconds": speech.audio.duration, "rtf": rtf, "no_end": speech.truncated}
+    append_line(path.parent / SPEECH, json.dumps(line))
+    speech.audio.save(path)
 
 
 def _voice(tts: TTS, choice: PromptChoice, recording: Path, voice_alone: bool) -> Prompt:

@@ -1,0 +1,115 @@
+"""Tables of scores: Markdown, LaTeX, JSON, and the sections of a RESULTS.md."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from valle.evaluation.metrics import METRICS, Estimate, Metric
+from valle.files import write_text
+
+NAMES = {"recording": "recording", "codec": "codec round trip", "synthesized": "synthesized"}
+Summary = dict[str, dict[str, Estimate]]
+
+
+def shown(summary: Summary, table: int) -> list[Metric]:
+    """The metrics of a table that were measured at all."""
+    return [
+        metric
+        for metric in METRICS
+        if metric.table == table and any(row[metric.name].value is not None for row in summary.values())
+    ]
+
+
+def _cell(metric: Metric, estimate: Estimate) -> str:
+    if estimate.value is None:
+        return ""
+    return f"{metric.text(estimate.value)} ({metric.text(estimate.low)}, {metric.text(estimate.high)})"
+
+
+def markdown(title: str, summary: Summary) -> str:
+    """Two tables, with the bounds of the 95 % intervals in brackets."""
+    lines = [f"### {title}"]
+    for table in (0, 1):
+        metrics = shown(summary, table)
+        lines += ["", f"| speech | {' | '.join(m.heading for m in metrics)} | utterances |"]
+        lines += ["|---" * (len(metrics) + 2) + "|"]
+        for system, row in summary.items():
+            cells = " | ".join(_cell(m, row[m.name]) for m in metrics)
+            lines.append(f"| {NAMES[system]} | {cells} | {row['wer'].count} |")
+    return "\n".join(lines) + "\n"
+
+
+def latex(title: str, summary: Summary) -> str:
+    """The same as `booktabs` tables, intervals small below."""
+    blocks = []
+    for table in (0, 1):
+        metrics = shown(summary, table)
+        lines = [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_escape(title)}. 95\,\% bootstrap intervals in brackets.}}",
+            rf"\begin{{tabular}}{{l{'r' * len(metrics)}}}",
+            r"\toprule",
+            " & ".join(["speech", *(_escape(m.heading) for m in metrics)]) + r" \\",
+            r"\midrule",
+        ]
+        for system, row in summary.items():
+            cells = []
+            for m in metrics:
+                value, _, bounds = _cell(m, row[m.name]).partition(" ")
+                cells.append(_escape(value) + (rf" {{\scriptsize {_escape(bounds)}}}" if bounds else ""))
+            lines.append(" & ".join([NAMES[system], *cells]) + r" \\")
+        lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+        blocks.append("\n".join(lines))
+    return "% needs \\usepackage{booktabs}\n" + "\n\n".join(blocks) + "\n"
+
+
+def _escape(text: str) -> str:
+    return re.sub(r"([%&#_$])", r"\\\1", text)
+
+
+def commit() -> str:
+    """The commit of the code that runs, "+" where files have changed since; the version where it is no checkout."""
+    root = Path(__file__).parents[2]
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=10", "--exclude=*", "--dirty=+"]
+    done = subprocess.run(command, capture_output=True, text=True) if (root / ".git").exists() else None
+    return done.stdout.strip() if done is not None and done.returncode == 0 else f"valle {version('valle')}"
+
+
+def provenance(recipe: str | None) -> dict[str, str]:
+    """What made the numbers: commit, recipe, command, date."""
+    name = Path(sys.argv[0]).name
+    made = {"commit": commit(), "recipe": recipe or "", "command": shlex.join([name, *sys.argv[1:]])}
+    return {**made, "date": datetime.date.today().isoformat()}
+
+
+def write_summary(path: Path, title: str, summary: Summary, settings: dict[str, Any], made: dict[str, str]) -> None:
+    """The summary as JSON: system -> metric -> value, bounds, count."""
+    table = {system: {name: asdict(e) for name, e in row.items()} for system, row in summary.items()}
+    document = {"title": title, "systems": table, "settings": settings, **made}
+    write_text(path, json.dumps(document, indent=2) + "\n")
+
+
+def write_results(path: Path, title: str, table: str, made: dict[str, str]) -> None:
+    """Put a table, and what made it, into a RESULTS.md: in the place of the one of that title, or at the end."""
+    begin, end = f"<!-- valle-eval: {title} -->", "<!-- valle-eval: end -->"
+    how = [made["recipe"], made["command"]]
+    section = "\n".join(
+        [begin, table, f"Commit {made['commit']}, {made['date']}:", "", *(f"    {line}" for line in how if line), end]
+    )
+    before = path.read_text() if path.is_file() else "# Results\n"
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    if pattern.search(before):
+        text = pattern.sub(lambda _: section, before, count=1)
+    else:
+        text = before.rstrip("\n") + "\n\n" + section + "\n"
+    write_text(path, text)
