@@ -20,13 +20,12 @@ from rich.progress import track
 import valle
 from valle import audio
 from valle.data import kaldi
-from valle.evaluation.robustness import longest_loop, longest_silence
+from valle.evaluation.robustness import LOOP, SILENCE, longest_silence, spoken_loop
 from valle.models.sampling import NARSampling, Sampling
 from valle.synthesis import TTS
 from valle.synthesis.testset import choose_prompts
 
 TOP_P = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
-LOOP, SILENCE = 0.5, 1.0  # seconds
 FAULTS = ("loops", "silences", "no end")
 
 
@@ -34,7 +33,7 @@ def faults(items: Iterable[tuple[torch.Tensor, audio.Audio, bool]], frame_rate: 
     """Share of utterances with each fault."""
     found = [
         (
-            longest_loop(codes) >= LOOP * frame_rate,
+            spoken_loop(codes, sound.samples, sound.sample_rate) >= LOOP * frame_rate,
             longest_silence(sound.samples, sound.sample_rate) >= SILENCE,
             truncated,
         )

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from valle import audio
+from valle.data import kaldi
 from valle.data.spoken.espeak import EspeakVoice, espeak
 from valle.models.ar import AR
 from valle.models.nar import NAR
@@ -122,3 +123,22 @@ def run_directory(tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         "NARModule", tokens, root / "nar", 3, "--trainer.val_check_interval=1", "--trainer.check_val_every_n_epoch=null"
     )
     return root
+
+
+@pytest.fixture(scope="session")
+def evaluated(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three held-out voices of the spoken corpus by the bundled model: list.tsv, wav/, and their scores in report/."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    by_speaker: dict[str, list[kaldi.Utterance]] = {}
+    for u in kaldi.read(corpus / "test_unseen"):
+        by_speaker.setdefault(u.speaker, []).append(u)
+    lines = ["id\tprompt\tprompt_text\ttext\treference\tspeaker"]
+    for speaker, (prompt, u, *_) in list(by_speaker.items())[:3]:
+        lines.append(f"{u.id}\t{prompt.path}\t{prompt.text}\t{u.text}\t{u.path}\t{speaker}")
+    (folder / "list.tsv").write_text("\n".join(lines) + "\n")
+    evaluate(folder, "--model", "mini", "--results", folder / "RESULTS.md", "--recipe", "egs/none")
+    return folder
+
+
+def evaluate(folder: Path, *more: object, output: str = "report") -> subprocess.CompletedProcess[str]:
+    return command("valle-eval", folder / "list.tsv", folder / "wav", folder / output, "--title", "three", *more)

@@ -19,9 +19,7 @@ def _judges(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--codec-dir", type=Path, help="where the weights of a pretrained codec lie")
     parser.add_argument("--recognizer", default="whisper-tiny.en", help=RECOGNIZER)
     parser.add_argument("--speaker-encoder", default="resemblyzer", help=ENCODER)
-    parser.add_argument(
-        "--results", type=Path, help="RESULTS.md that gets the table and what made it"
-    )
+    parser.add_argument("--results", type=Path, help="RESULTS.md that gets the table and what made it")
     parser.add_argument("--recipe", help="what made the model, told beside the table")
 
 
@@ -32,12 +30,8 @@ def _score_parser() -> argparse.ArgumentParser:
         epilog="Also: `valle-eval compare A B` tests two systems against each other, `valle-eval codec DATA OUTPUT` "
         "judges a codec; each has its own --help. A run that was stopped goes on where it was.",
     )
-    parser.add_argument(
-        "data", type=Path, help="data directory, or tab-separated test list: prompt, text, reference"
-    )
-    parser.add_argument(
-        "synthesized", type=Path, help="what valle-synth --data wrote, or <id>.wav of any system"
-    )
+    parser.add_argument("data", type=Path, help="data directory, or tab-separated test list: prompt, text, reference")
+    parser.add_argument("synthesized", type=Path, help="what valle-synth --data wrote, or <id>.wav of any system")
     parser.add_argument("output", type=Path, help="gets report.html, report.md, report.tex, summary.json, scores.jsonl")
     parser.add_argument("--model", help="synthesize first what is missing, with this run directory or bundled model")
     _judges(parser)

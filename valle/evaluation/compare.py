@@ -59,13 +59,14 @@ def compare(a: dict[str, Score], b: dict[str, Score]) -> Comparison:
     if other:
         raise UserError(f"utterance {other[0]!r} has two texts; score the same test set with both")
     pairs = [(a[key], b[key]) for key in shared]
-    found = [d for d in (_difference(metric, pairs) for metric in METRICS) if d is not None]
+    found = [d for d in (difference(metric, pairs) for metric in METRICS) if d is not None]
     changed = [pair for pair in pairs if pair[0].heard != pair[1].heard]
     changed.sort(key=lambda pair: pair[1].wer - pair[0].wer, reverse=True)
     return Comparison(found, changed, len(a) + len(b) - 2 * len(shared))
 
 
-def _difference(metric: Metric, pairs: list[tuple[Score, Score]]) -> Difference | None:
+def difference(metric: Metric, pairs: list[tuple[Score, Score]]) -> Difference | None:
+    """One metric over pairs of scores of the same utterance; None where fewer than two have it."""
     parts = [(x, y) for x, y in ((metric.parts(one), metric.parts(two)) for one, two in pairs) if x and y]
     if len(parts) < 2:
         return None

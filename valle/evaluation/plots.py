@@ -67,7 +67,7 @@ def by_speaker(scores: list[Score]) -> str:
         places = np.arange(len(rows))
         bounds = np.abs(values[:, 1:] - values[:, :1]).T
         axis.errorbar(values[:, 0], places, xerr=bounds, fmt="o", color="#3b82f6", ecolor="#3b82f680")
-        axis.set(xlabel=metric.heading, yticks=places, xlim=(0, None))
+        axis.set(xlabel=metric.heading, yticks=places)
         axis.set_yticklabels([row[0][-24:] for row in rows] if index == 0 else [])
     return _svg(figure, "speakers")
 

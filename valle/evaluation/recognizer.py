@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from valle.errors import UserError
 
@@ -43,14 +44,19 @@ class Whisper:
                 source = str(get_model_path())
         except ImportError as error:
             raise missing(error.name or "faster-whisper") from error
+        threads = torch.get_num_threads()
         self._at_once = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._model: Any = WhisperModel(
             source, device="auto", compute_type="float32", cpu_threads=1, num_workers=self._at_once
         )
+        torch.set_num_threads(threads)  # its threads are torch's too
 
     def _one(self, samples: np.ndarray) -> str:
-        # The text before would make the words of one segment depend on those of another.
-        segments, _ = self._model.transcribe(samples, language="en", beam_size=5, condition_on_previous_text=False)
+        # Other temperatures, its way out of doubt, draw at random: no number could be had again. The text before would
+        # make the words of one segment depend on those of another.
+        segments, _ = self._model.transcribe(
+            samples, language="en", beam_size=5, temperature=0.0, condition_on_previous_text=False
+        )
         return " ".join(segment.text for segment in segments)
 
     def transcribe(self, recordings: Sequence[np.ndarray]) -> list[str]:
@@ -59,7 +65,7 @@ class Whisper:
 
 
 class CTC:
-    """A transformers CTC model, such as VALL-E's HuBERT-large, facebook/hubert-large-ls960-ft: its likeliest letters."""
+    """A transformers CTC model, such as VALL-E's facebook/hubert-large-ls960-ft: its likeliest letters."""
 
     def __init__(self, source: str) -> None:
         try:
@@ -70,8 +76,6 @@ class CTC:
         self._model: Any = AutoModelForCTC.from_pretrained(source).eval()
 
     def transcribe(self, recordings: Sequence[np.ndarray]) -> list[str]:
-        import torch
-
         said = []
         for samples in recordings:  # alone: models without an attention mask hear padding
             values = self._processor(samples, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_values
@@ -126,4 +130,4 @@ def _normalizer() -> Any:
 
 def words(text: str) -> str:
     """Text without case, punctuation and spelling variants (Whisper's English normalizer): what WER compares."""
-    return _normalizer()(text)
+    return _normalizer()(text).strip()

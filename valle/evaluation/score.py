@@ -24,7 +24,7 @@ from valle.data.testlist import read_test_list
 from valle.errors import UserError
 from valle.evaluation.quality import dnsmos
 from valle.evaluation.recognizer import SAMPLE_RATE, Recognizer, missing, words
-from valle.evaluation.robustness import LOOP, SILENCE, longest_loop, longest_silence, pauses
+from valle.evaluation.robustness import LOOP, SILENCE, longest_silence, pauses, spoken_loop
 from valle.evaluation.similarity import SpeakerEncoder, similarity, unit
 from valle.files import append_line, read_records, write_text
 from valle.synthesis.testset import CODES, SPEECH, read_prompts
@@ -47,7 +47,7 @@ class Score:
     own_voice:  whether the prompt's voice is the nearest of all voices in the set
     dnsmos, sig, bak: predicted quality: overall, of the speech, of the background
     seconds:    length; pauses: seconds of it in silences; silence: seconds of the longest
-    loop:       seconds of the longest loop in the first codebook
+    loop:       seconds of the longest loop in the first codebook, pauses left out
     looped, silent: whether these are faults; early_stop: whether the text's last word is missing
     no_end:     whether the bound on the length cut it; work: seconds it took to synthesize. None where not known
     """
@@ -181,7 +181,8 @@ class _Task:
 
     def stamp(self) -> str:
         """What it would be judged by: the same stamp, the same score."""
-        return json.dumps([self.system, self.item.id, self.item.text, self.start, self.end, *_state(self.path)])
+        about = [self.item.id, self.item.text, self.item.speaker, *_state(self.item.prompt)]
+        return json.dumps([self.system, *about, self.start, self.end, *_state(self.path)])
 
 
 def _state(path: Path) -> list[Any]:
@@ -266,7 +267,7 @@ class Judge:
         item, text = task.item, words(task.item.text)
         samples = audio.resample(sound.samples, sound.sample_rate, SAMPLE_RATE)
         voice, (original, trip) = self.encoder.embed(samples), self._prompts[item.prompt]
-        loop = longest_loop(sound_codes(task, sound, self.codec)) / self.codec.frame_rate
+        loop = spoken_loop(sound_codes(task, sound, self.codec), samples, SAMPLE_RATE) / self.codec.frame_rate
         silence = longest_silence(samples, SAMPLE_RATE)
         count, errors, early_stop = word_errors(text, heard)
         characters, wrong = character_errors(text, heard)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from valle.errors import UserError
 from valle.evaluation.recognizer import missing
@@ -48,8 +49,6 @@ class XVector:
         self._model: Any = AutoModelForAudioXVector.from_pretrained(source).eval()
 
     def embed(self, samples: np.ndarray) -> np.ndarray:
-        import torch
-
         values = self._extractor(samples, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_values
         with torch.inference_mode():
             return unit(self._model(values).embeddings[0].numpy())
