@@ -22,6 +22,7 @@ init=mini              # bundled model or run directory that both trainings go o
 init_learning_rate=1e-4   # peak of the learning rate then
 train_options=         # further options for both trainings, e.g. "--trainer.max_steps 20"
 test_utterances=16     # scored of each test set
+results=               # file that gets the tables of scores, and what made them; empty: RESULTS.md of $exp
 exp=                   # folder of the run; by default exp, or exp/RECIPE for another recipe than valle
 
 . ../utils/parse_options.sh
@@ -77,8 +78,8 @@ fi
 if wanted 5; then
   for set in test_seen test_unseen; do
     step "5-score-$set" $decode_cmd valle-eval "data/$set" "$exp/$set/wav" "$exp/$set/report" --codec "$codec" \
-      --title "$recipe, $set"
+      --title "$recipe, $set" --run "$exp" --results "${results:-$exp/RESULTS.md}" --recipe "$recipe_command"
     cat "$exp/$set/report/report.md"
-    echo "listen: $PWD/$exp/$set/report/index.html"
+    echo "listen: $PWD/$exp/$set/report/report.html"
   done
 fi

@@ -35,8 +35,9 @@ fi
 
 if wanted 6; then
   step 6-score $decode_cmd valle-eval "data/$test_set" "$exp/$test_set/wav" "$exp/$test_set/report" \
-    --codec "$codec" --recognizer "$recognizer" --title "${PWD##*/}, $test_set" \
+    --codec "$codec" --recognizer "$recognizer" --speaker-encoder "$speaker_encoder" --title "${PWD##*/}, $test_set" \
+    --run "$exp" --results "${results:-$exp/RESULTS.md}" --recipe "$recipe_command" \
     ${codec_options[@]+"${codec_options[@]}"}
   cat "$exp/$test_set/report/report.md"
-  echo "listen: $PWD/$exp/$test_set/report/index.html"
+  echo "listen: $PWD/$exp/$test_set/report/report.html"
 fi

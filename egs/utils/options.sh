@@ -8,4 +8,6 @@ init_learning_rate=1e-4   # peak of the learning rate then
 shard_size=1000
 test_utterances=200    # scored
 recognizer=whisper-tiny.en
+speaker_encoder=resemblyzer
 exp=exp
+results=               # file that gets the table of scores, and what made it; empty: RESULTS.md of $exp

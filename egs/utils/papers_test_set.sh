@@ -4,7 +4,7 @@
 # and then, for VALL-E 2's two settings (section 4.1.3) with five-time sampling:
 #   valle-synth --data DATA/test-clean-4-10s --protocol continuation --num-candidates 5 --output-dir OUT ...
 #   valle-synth --data DATA/test-clean-4-10s --protocol reference    --num-candidates 5 --output-dir OUT ...
-#   valle-eval DATA/test-clean-4-10s OUT OUT/report --select sort
+#   valle-eval DATA/test-clean-4-10s OUT OUT/report --select sort --recognizer facebook/hubert-large-ls960-ft
 set -euo pipefail
 if [ $# -ne 2 ]; then
   sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
