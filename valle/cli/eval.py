@@ -11,7 +11,7 @@ from valle.cli.common import Parser, run
 from valle.errors import UserError
 
 RECOGNIZER = "whisper-tiny.en and pocketsphinx come along; else folder or hub name of a faster-whisper or CTC model"
-ENCODER = "resemblyzer comes along; else folder or hub name of a transformers x-vector model such as WavLM's"
+ENCODER = "resemblyzer comes along; else the papers' wavlm_large_finetune.pth, or a transformers x-vector model"
 
 
 def _judges(parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -58,13 +59,17 @@ def load_encoder(name: str = DEFAULT) -> SpeakerEncoder:
     """The speaker encoder of that name, or in that folder. Raises UserError when it cannot be loaded."""
     if name == DEFAULT:
         return Resemblyzer()
+    if name.endswith((".pth", ".pt")):
+        from valle.evaluation.wavlm_tdnn import WavLMTDNNEncoder
+
+        return WavLMTDNNEncoder(Path(name))
     try:
         return XVector(name)
     except (RuntimeError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0][:160]
         raise UserError(
-            f"speaker encoder {name!r} cannot be loaded ({reason}); give {DEFAULT}, or a folder or hub name of a "
-            "transformers x-vector model"
+            f"speaker encoder {name!r} cannot be loaded ({reason}); give {DEFAULT}, UniSpeech's "
+            "wavlm_large_finetune.pth, or a folder or hub name of a transformers x-vector model"
         ) from error
 
 
