@@ -436,3 +436,11 @@ def test_bad_input_is_one_line_and_writes_nothing(evaluated: Path, arguments: li
     assert len(lines) == 1
     assert fault in lines[0]
     assert not (evaluated / "out").exists()
+
+
+def test_a_test_list_has_no_protocol(evaluated: Path) -> None:
+    arguments = ["--data", evaluated / "list.tsv", "--output-dir", evaluated / "none", "--protocol", "reference"]
+    done = command("valle-synth", *arguments, check=False)
+    assert done.returncode == 2
+    assert "a test list names its prompts" in done.stderr
+    assert not (evaluated / "none").exists()

@@ -21,7 +21,7 @@ def _parser() -> Parser:
     source.add_argument("--text", help="what to say")
     source.add_argument("--text-file", type=Path, help="one utterance a line, or `id text` where every line begins so")
     source.add_argument(
-        "--data", type=Path, help="data directory: each utterance in its own speaker's voice, for scoring"
+        "--data", type=Path, help="data directory, or test list: each utterance in its speaker's voice, for scoring"
     )
     parser.add_argument("--model", default="mini", help="run directory, or name of a bundled model")
     parser.add_argument("--codec-dir", type=Path, help="where the weights of a pretrained codec and decoder lie")
@@ -105,6 +105,8 @@ def _nar_sampling(args: argparse.Namespace) -> NARSampling:
 def _speak_data(args: argparse.Namespace) -> None:
     if args.output_dir is None:
         raise UserError("--data needs --output-dir")
+    if args.data.is_file() and args.protocol != "closest":
+        raise UserError(f"--protocol {args.protocol} is for data directories; a test list names its prompts")
     if args.prompt_seconds is not None and args.prompt_seconds < 0.5:
         raise UserError(f"--prompt-seconds {args.prompt_seconds}: a prompt needs at least 0.5 s")
     sampling, nar_sampling = _sampling(args), _nar_sampling(args)

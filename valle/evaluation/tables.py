@@ -78,11 +78,17 @@ def _escape(text: str) -> str:
 
 
 def commit() -> str:
-    """The commit of the code that runs, "+" where files have changed since; the version where it is no checkout."""
+    """The commit of the code that runs, "+" where a file but a RESULTS.md has changed since; the version where it is no
+    checkout."""
     root = Path(__file__).parents[2]
-    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=10", "--exclude=*", "--dirty=+"]
-    done = subprocess.run(command, capture_output=True, text=True) if (root / ".git").exists() else None
-    return done.stdout.strip() if done is not None and done.returncode == 0 else f"valle {version('valle')}"
+    if not (root / ".git").exists():
+        return f"valle {version('valle')}"
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True).stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)*RESULTS.md")
+    return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
 
 
 def provenance(recipe: str | None) -> dict[str, str]:
