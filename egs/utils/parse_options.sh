@@ -1,6 +1,6 @@
 # Turns every variable set above the line that sources this file into an option: --some-name VALUE sets some_name.
 # Afterwards $recipe_command is the command as it was given, to be told beside its results.
-_given=$*
+_given=$([ $# -eq 0 ] || printf ' %q' "$@")
 while [ $# -gt 0 ]; do
   case "$1" in
     -h | --help)
@@ -25,4 +25,4 @@ while [ $# -gt 0 ]; do
   esac
 done
 unset name
-recipe_command="bash egs/${PWD##*/}/run.sh${_given:+ $_given}"
+recipe_command="bash egs/${PWD##*/}/run.sh$_given"

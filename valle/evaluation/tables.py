@@ -93,8 +93,11 @@ def commit() -> str:
 
 def provenance(recipe: str | None) -> dict[str, str]:
     """What made the numbers: commit, recipe, command, date."""
-    name = Path(sys.argv[0]).name
-    made = {"commit": commit(), "recipe": recipe or "", "command": shlex.join([name, *sys.argv[1:]])}
+    arguments = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    if "--recipe" in arguments:  # told by itself
+        place = arguments.index("--recipe")
+        arguments = arguments[:place] + arguments[place + 2 :]
+    made = {"commit": commit(), "recipe": recipe or "", "command": shlex.join(arguments)}
     return {**made, "date": datetime.date.today().isoformat()}
 
 
