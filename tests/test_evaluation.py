@@ -249,23 +249,28 @@ def test_perplexity_lies_between_one_and_the_entries_in_use(codes: list[int]) ->
     assert perplexity(torch.arange(8), 8) == pytest.approx(8)
 
 
-def test_a_ctc_model_of_transformers_is_a_recogniser(tmp_path: Path) -> None:
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_ctc_model_of_transformers_is_a_recogniser(tmp_path: Path, masked: bool) -> None:
     from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
     from transformers import Wav2Vec2Processor as Processor
 
     letters = ["<pad>", "|", *"abcdefgh"]
     (tmp_path / "vocab.json").write_text(json.dumps({letter: i for i, letter in enumerate(letters)}))
     tokenizer = Wav2Vec2CTCTokenizer(str(tmp_path / "vocab.json"), unk_token="<pad>", pad_token="<pad>")
-    Processor(Wav2Vec2FeatureExtractor(), tokenizer).save_pretrained(tmp_path)
+    Processor(Wav2Vec2FeatureExtractor(return_attention_mask=masked), tokenizer).save_pretrained(tmp_path)
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    config = Wav2Vec2Config(vocab_size=len(letters), conv_dim=(8,) * 7, num_conv_pos_embeddings=4, **sizes)
+    norm = {"feat_extract_norm": "layer", "do_stable_layer_norm": True} if masked else {}
+    config = Wav2Vec2Config(vocab_size=len(letters), conv_dim=(8,) * 7, num_conv_pos_embeddings=4, **sizes, **norm)
     model = Wav2Vec2ForCTC(config).eval()
     model.save_pretrained(tmp_path)
 
-    recordings = [noise(0.5), noise(0.8)]
-    heard = load_recognizer(str(tmp_path)).transcribe(recordings)
-    for samples, said in zip(recordings, heard, strict=True):
+    recordings = [noise(0.5), noise(0.8), noise(0.3)]
+    recogniser = load_recognizer(str(tmp_path))
+    heard = recogniser.transcribe(recordings)
+    assert any(heard)
+    assert recogniser.transcribe([]) == []
+    for samples, said in zip(recordings, heard, strict=True):  # one by one, from the likeliest letter of each frame
         values = torch.from_numpy((samples - samples.mean()) / np.sqrt(samples.var() + 1e-7))
         best = model(values[None].float()).logits.argmax(-1)[0].tolist()
         spelled = "".join(letters[c] for i, c in enumerate(best) if c and (i == 0 or c != best[i - 1]))

@@ -41,13 +41,12 @@ def test_a_checkpoint_loads_alone_without_pickled_code(run_directory: Path, kind
     assert loaded.vocabulary.symbols[0] == "<pad>"
 
 
-@pytest.mark.parametrize("kind", ["ARModule", "NARModule"])
-def test_a_run_stopped_and_started_again_ends_with_the_same_weights(tokens: Path, tmp_path: Path, kind: str) -> None:
-    train(kind, tokens, tmp_path / "straight", 9, "--save_every=1")
-    kill_after_step(5, kind, tokens, tmp_path / "stopped", 9)
+def test_a_nar_run_stopped_and_started_again_ends_with_the_same_weights(tokens: Path, tmp_path: Path) -> None:
+    train("NARModule", tokens, tmp_path / "straight", 9, "--save_every=1")
+    kill_after_step(5, "NARModule", tokens, tmp_path / "stopped", 9)
     reached = torch.load(tmp_path / "stopped" / "last.ckpt", weights_only=True)["global_step"]
     assert 0 < reached < 9
-    train(kind, tokens, tmp_path / "stopped", 9, "--save_every=1")
+    train("NARModule", tokens, tmp_path / "stopped", 9, "--save_every=1")
     straight, resumed = weights(tmp_path / "straight" / "last.ckpt"), weights(tmp_path / "stopped" / "last.ckpt")
     for name, value in straight.items():
         assert torch.equal(value, resumed[name]), name

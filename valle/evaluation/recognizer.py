@@ -76,12 +76,16 @@ class CTC:
         self._model: Any = AutoModelForCTC.from_pretrained(source).eval()
 
     def transcribe(self, recordings: Sequence[np.ndarray]) -> list[str]:
-        said = []
-        for samples in recordings:  # alone: models without an attention mask hear padding
-            values = self._processor(samples, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_values
+        # Models that were trained without an attention mask hear padding; they listen to one at a time.
+        at_once = len(recordings) if self._processor.feature_extractor.return_attention_mask else 1
+        said: list[str] = []
+        for start in range(0, len(recordings), max(1, at_once)):
+            batch = list(recordings[start : start + at_once])
+            inputs = self._processor(batch, sampling_rate=SAMPLE_RATE, return_tensors="pt", padding=True)
             with torch.inference_mode():
-                letters = self._model(values).logits.argmax(-1)
-            said += self._processor.batch_decode(letters)
+                letters = self._model(**inputs).logits.argmax(-1)
+            frames = self._model._get_feat_extract_output_lengths(torch.tensor([len(samples) for samples in batch]))
+            said += [self._processor.decode(row[:count]) for row, count in zip(letters, frames, strict=True)]
         return said
 
 
