@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.conftest import BIN, command, evaluate, noise
@@ -27,7 +28,14 @@ from valle.evaluation.compare import compare, difference, read_scores
 from valle.evaluation.metrics import METRICS, Estimate, estimate, summary
 from valle.evaluation.recognizer import load_recognizer, words
 from valle.evaluation.report import alignment
-from valle.evaluation.score import Score, character_errors, read_items, select, word_errors
+from valle.evaluation.score import (
+    Score,
+    _forget_other_settings,
+    character_errors,
+    read_items,
+    select,
+    word_errors,
+)
 from valle.evaluation.similarity import load_encoder
 from valle.evaluation.tables import latex, markdown, write_results
 from valle.evaluation.wavlm_tdnn import LARGE, WavLMTDNN
@@ -148,7 +156,7 @@ def test_an_end_that_is_missing_is_an_early_stop() -> None:
     assert words("Mr. Brown saw TWENTY colours! ") == words("mister brown saw 20 colors")
 
 
-@settings(deadline=None)
+@hypothesis_settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 20), st.integers(0, 20)), min_size=2, max_size=12))
 def test_word_error_rate_is_all_errors_by_all_words_within_its_interval(values) -> None:
     scores = [replace(FIRST, words=w, word_errors=e) for w, e in values]
@@ -419,6 +427,21 @@ def test_what_has_changed_is_judged_again(evaluated: Path) -> None:
     done = command("valle-eval", "compare", evaluated / "report", changed)
     assert "Other words were heard in 0 utterances" in done.stdout
     assert "| WER |" in done.stdout
+
+
+def test_a_judge_with_other_weights_judges_again(tmp_path: Path) -> None:
+    judged, weights = tmp_path / "judged.jsonl", tmp_path / "judge" / "model.bin"
+    weights.parent.mkdir()
+    for content, other in (("one", {}), ("two", {}), ("two", {"codec": "mini"})):
+        judged.touch()
+        weights.write_text(content)
+        os.utime(weights, ns=(1, len(content) + (content == "two")))
+        settings = {"recognizer": str(weights.parent), **other}
+        _forget_other_settings(tmp_path, settings)
+        assert judged.exists() == (content == "one")  # the first time there is nothing to compare with
+        judged.touch()
+        _forget_other_settings(tmp_path, settings)
+        assert judged.exists()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from valle import audio
 from valle.codec import Codec
 from valle.data.kaldi import Utterance
 from valle.errors import UserError
-from valle.evaluation.metrics import Estimate, interval, ratio
+from valle.evaluation.metrics import Estimate, estimate_ratio
 from valle.evaluation.quality import SAMPLE_RATE, mel_distance, pesq, stoi
 from valle.evaluation.recognizer import Recognizer, words
 from valle.evaluation.score import word_errors
@@ -100,11 +100,8 @@ def _gather(
     for name in METRICS:
         values = np.array(rows[name], float)
         under = np.array(rows["words"], float) if name == "disagreement" else np.ones_like(values)
-        found = np.isfinite(values)
-        values, under = values[found], under[found]
-        value = float(ratio(values, under)) if len(values) else None
-        low, high = interval(ratio, (values, under)) if len(values) > 1 else (value, value)
-        metrics[name] = Estimate(value, low, high, len(values))
+        found = np.isfinite(values)  # PESQ of a recording without speech is not
+        metrics[name] = estimate_ratio(values[found], under[found])
     size = codec.codebook_size
     perplexities = [perplexity(codes[:, j], size) for j in range(kept)]
     return CodecScores(

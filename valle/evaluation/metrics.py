@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from valle.evaluation.recognizer import missing
 from valle.evaluation.score import SYSTEMS, Score
 
 RESAMPLES = 2000  # of the bootstrap
@@ -71,8 +72,10 @@ class Estimate:
 
 def interval(statistic: Callable[..., np.ndarray], columns: Sequence[np.ndarray]) -> tuple[float, float]:
     """95 % percentile bootstrap over utterances of a statistic of paired columns (utterances,), along `axis`."""
-    from scipy.stats import bootstrap
-
+    try:
+        from scipy.stats import bootstrap
+    except ImportError as error:
+        raise missing("scipy") from error
     found = bootstrap(
         tuple(columns), statistic, paired=True, vectorized=True, n_resamples=RESAMPLES, batch=200,
         confidence_level=LEVEL, method="percentile", rng=np.random.default_rng(0),
@@ -89,12 +92,16 @@ def ratio(over: np.ndarray, under: np.ndarray, axis: int = -1) -> np.ndarray:
 def estimate(metric: Metric, scores: Iterable[Score]) -> Estimate:
     """A metric of a set of utterances."""
     parts = [part for part in map(metric.parts, scores) if part is not None]
-    if not parts:
+    return estimate_ratio(*np.array(parts, float).reshape(-1, 2).T)
+
+
+def estimate_ratio(over: np.ndarray, under: np.ndarray) -> Estimate:
+    """Sum of `over` by sum of `under`, both (utterances,)."""
+    if not len(over):
         return Estimate(None, None, None, 0)
-    over, under = (np.array(column) for column in zip(*parts, strict=True))
     value = float(ratio(over, under))
-    low, high = interval(ratio, (over, under)) if len(parts) > 1 else (value, value)
-    return Estimate(value, low, high, len(parts))
+    low, high = interval(ratio, (over, under)) if len(over) > 1 else (value, value)
+    return Estimate(value, low, high, len(over))
 
 
 def summary(scores: Sequence[Score]) -> dict[str, dict[str, Estimate]]:

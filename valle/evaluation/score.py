@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -305,15 +305,15 @@ def score(
     items: list[Item],
     judge: Judge,
     folder: Path,
-    settings: dict[str, Any],
+    settings: dict[str, str],
     selection: str = "first",
     batch_size: int = 16,
 ) -> list[Score]:
     """Score every utterance by every system, in the order of the items; see `select` for candidates.
 
     Each batch is added to `folder/judged.jsonl` when it is done: the same command goes on from there. What was judged
-    with other `settings`, or from a file that has changed, is judged again. Round trips are kept in `folder/codec`, and
-    the scores go to `folder/scores.jsonl`.
+    with other `settings`, names or paths of the judges, or from a file that has changed, is judged again. Round trips
+    are kept in `folder/codec`, and the scores go to `folder/scores.jsonl`.
     """
     _forget_other_settings(folder, settings)
     tasks: dict[str, list[_Task]] = {}
@@ -343,9 +343,15 @@ def score(
     return found
 
 
-def _forget_other_settings(folder: Path, settings: dict[str, Any]) -> None:
-    path = folder / SETTINGS
-    text = json.dumps(settings, indent=2) + "\n"
+def _forget_other_settings(folder: Path, settings: dict[str, str]) -> None:
+    """Start afresh where others judged: another name, other weights in a folder or file of that name, other scores."""
+    weights = {
+        name: sorted(_state(file) for file in (place, *place.glob("*")) if file.is_file())
+        for name, place in ((name, Path(value)) for name, value in settings.items())
+        if place.exists()
+    }
+    document = {**settings, "weights": weights, "scores": [field.name for field in fields(Score)]}
+    path, text = folder / SETTINGS, json.dumps(document, indent=2) + "\n"
     if path.is_file() and path.read_text() != text:
         (folder / JUDGED).unlink(missing_ok=True)
         shutil.rmtree(folder / "codec", ignore_errors=True)
