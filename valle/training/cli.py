@@ -63,9 +63,10 @@ def has_bfloat16() -> bool:
 
 
 def start_from(module: L.LightningModule, source: str) -> None:
-    """Copy the weights of a model of the same sizes: a checkpoint, a run directory or the name of a bundled model.
+    """Copy the weights of a model of the same width: a checkpoint, a run directory or the name of a bundled model.
 
-    Phoneme embeddings go by symbol; new symbols start afresh. An AR model of groups may start from one of single codes.
+    Phoneme embeddings go by symbol; new symbols start afresh. An AR model of groups may start from one of single codes,
+    and a deeper model from one of fewer layers: the layers on top begin as doing nothing.
     """
     checkpoint = read_checkpoint(_checkpoint(source, "ar" if isinstance(module, ARModule) else "nar"))
     state, own = merged(checkpoint["state_dict"]), module.state_dict()
@@ -81,6 +82,11 @@ def start_from(module: L.LightningModule, source: str) -> None:
     if isinstance(module, ARModule) and checkpoint["hyper_parameters"]["group_size"] == 1:
         module.model.start_from_single_codes()
         state = {**{name: value for name, value in module.state_dict().items() if ".group_" in name}, **state}
+    for layer in range(checkpoint["hyper_parameters"]["layers"], module.hparams["layers"]):
+        block = f"model.transformer.blocks.{layer}."
+        fresh = {name: value for name, value in own.items() if name.startswith(block)}
+        silent = {name: value * 0 for name, value in fresh.items() if name.split(".")[-2] in ("out", "ffn_out")}
+        state = {**state, **fresh, **silent}
     try:
         module.load_state_dict(with_adapters(state, own))
     except (RuntimeError, KeyError) as error:
