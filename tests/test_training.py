@@ -202,10 +202,11 @@ def test_the_layouts_of_valle2_are_trained_on_text_units(corpus: Path, tokens: P
 
 def test_a_deeper_model_begins_as_the_shallower_one(run_directory: Path, tokens: Path, tmp_path: Path) -> None:
     shallow = NARModule.load_from_checkpoint(run_directory / "nar" / "last.ckpt")
-    train("NARModule", tokens, tmp_path / "nar", 1, f"--init_from={run_directory}", "--model.init_args.learning_rate=1e-30",
-          f"--model.init_args.layers={shallow.hparams['layers'] + 2}")  # fmt: skip
+    layers = shallow.hparams["layers"]
+    train("NARModule", tokens, tmp_path / "nar", 1, f"--init_from={run_directory}",
+          "--model.init_args.learning_rate=1e-30", f"--model.init_args.layers={layers + 2}")  # fmt: skip
     deep = NARModule.load_from_checkpoint(tmp_path / "nar" / "last.ckpt")
-    assert len(deep.model.transformer.blocks) == len(shallow.model.transformer.blocks) + 2
+    assert len(deep.model.transformer.blocks) == layers + 2
     lengths, codes = torch.tensor([12]), torch.randint(1024, (1, 12, 8), generator=torch.Generator().manual_seed(0))
     given = torch.ones(1, 12, dtype=torch.long), lengths, codes, lengths, codes, lengths, torch.tensor([3])
     torch.testing.assert_close(deep.eval().model(*given), shallow.eval().model(*given))

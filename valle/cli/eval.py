@@ -1,4 +1,5 @@
-"""valle-eval: the papers' table for a test set, with a page to listen to; two systems compared; a codec judged."""
+"""valle-eval: the papers' table for a test set, with a page to listen to; two systems compared; a codec judged; marks
+of synthesized speech found."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ def _score_parser() -> argparse.ArgumentParser:
         prog="valle-eval",
         description="Score speech beside the recordings and their codec round trip: words, voice, quality, faults.",
         epilog="Also: `valle-eval compare A B` tests two systems against each other, `valle-eval codec DATA OUTPUT` "
-        "judges a codec; each has its own --help. A run that was stopped goes on where it was.",
+        "judges a codec, `valle-eval watermark FILE` says what was synthesized; each has its own --help. A run that "
+        "was stopped goes on where it was.",
     )
     parser.add_argument("data", type=Path, help="data directory, or tab-separated test list: prompt, text, reference")
     parser.add_argument("synthesized", type=Path, help="what valle-synth --data wrote, or <id>.wav of any system")
@@ -137,8 +139,26 @@ def _codec() -> None:
     print(text)
 
 
+def _watermark() -> None:
+    parser = Parser(
+        prog="valle-eval watermark", description="Which recordings carry the mark that valle leaves in what it says."
+    )
+    parser.add_argument("recordings", type=Path, nargs="+", metavar="FILE")
+    args = parser.parse_args(sys.argv[2:])
+
+    from valle import audio
+    from valle.synthesis.watermark import THRESHOLD, confidence
+
+    sounds = [audio.read(path) for path in args.recordings]  # a file that cannot be read stops before any answer
+    for path, sound in zip(args.recordings, sounds, strict=True):
+        found = confidence(sound.samples, sound.sample_rate)
+        print(f"{path}: {'synthesized' if found > THRESHOLD else 'no mark'} ({found:.2f})")
+
+
 def _main() -> None:
-    {"compare": _compare, "codec": _codec}.get(sys.argv[1] if len(sys.argv) > 1 else "", _score)()
+    {"compare": _compare, "codec": _codec, "watermark": _watermark}.get(
+        sys.argv[1] if len(sys.argv) > 1 else "", _score
+    )()
 
 
 def main() -> None:

@@ -40,6 +40,7 @@ def _parser() -> Parser:
     part.add_argument("held_out", type=Path, help="data directory of what is parted off")
     amount = part.add_mutually_exclusive_group(required=True)
     amount.add_argument("--speakers", type=int, help="how many speakers to part off")
+    amount.add_argument("--speaker-list", type=Path, help="file that names the speakers to part off, one a line")
     amount.add_argument("--utterances", type=int, help="how many utterances to part off, whoever speaks")
     part.add_argument("--seed", type=int, default=0)
     subset = commands.add_parser("subset", help="the utterances of a certain length, e.g. the papers' 4 to 10 seconds")
@@ -112,6 +113,8 @@ def _main() -> None:
         utterances = kaldi.read(args.directory)
         if args.speakers is not None:
             rest, held_out = kaldi.split(utterances, args.speakers, args.seed)
+        elif args.speaker_list is not None:
+            rest, held_out = kaldi.split_listed(utterances, args.speaker_list)
         else:
             rest, held_out = kaldi.split_utterances(utterances, args.utterances, args.seed)
         for directory, utterances in ((args.rest, rest), (args.held_out, held_out)):

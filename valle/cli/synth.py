@@ -42,6 +42,12 @@ def _parser() -> Parser:
     parser.add_argument(
         "--compile", action="store_true", help="faster steps, by code made for this machine (the first time) and kept"
     )
+    parser.add_argument(
+        "--watermark",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="an inaudible mark that says the speech was synthesized; `valle-eval watermark FILE` finds it",
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     first = parser.add_argument_group("the first codebook (AR model)")
     first.add_argument("--temperature", type=float, default=1.0, help="0 takes the most likely code")
@@ -113,7 +119,7 @@ def _speak_data(args: argparse.Namespace) -> None:
     from valle.synthesis import load
     from valle.synthesis.testset import DirectoryOptions, speak_all
 
-    tts = load(args.model, args.codec_dir, args.device, args.decoder, args.dtype, args.compile)
+    tts = load(args.model, args.codec_dir, args.device, args.decoder, args.dtype, args.compile, args.watermark)
     options = DirectoryOptions(
         args.protocol,
         args.prompt_seconds,
@@ -144,7 +150,7 @@ def _main() -> None:
     sampling, nar_sampling = _sampling(args), _nar_sampling(args)
     from valle.synthesis import load
 
-    tts = load(args.model, args.codec_dir, args.device, args.decoder, args.dtype, args.compile)
+    tts = load(args.model, args.codec_dir, args.device, args.decoder, args.dtype, args.compile, args.watermark)
     prompt = tts.prompt(args.prompt, args.prompt_text)
     tts.symbols(list(texts.values()))  # a text that cannot be spoken stops the command before anything is written
     paths = list(texts)

@@ -278,6 +278,19 @@ def split(utterances: list[Utterance], speakers: int, seed: int = 0) -> tuple[li
     return [u for u in utterances if u.speaker not in chosen], [u for u in utterances if u.speaker in chosen]
 
 
+def split_listed(utterances: list[Utterance], speaker_list: Path) -> tuple[list[Utterance], list[Utterance]]:
+    """Part the speakers off that a file names, one a line. Raises UserError for one who says nothing here."""
+    if not speaker_list.is_file():
+        raise UserError(f"{speaker_list}: no such list of speakers")
+    listed = set(speaker_list.read_text(encoding="utf-8").split())
+    if unknown := sorted(listed - {u.speaker for u in utterances}):
+        raise UserError(f"{speaker_list}: {unknown[0]!r} is no speaker of the data; take it out of the list")
+    rest, held_out = [u for u in utterances if u.speaker not in listed], [u for u in utterances if u.speaker in listed]
+    if not rest or not held_out:
+        raise UserError(f"{speaker_list}: must name some of the speakers, and not all")
+    return rest, held_out
+
+
 def split_utterances(utterances: list[Utterance], count: int, seed: int = 0) -> tuple[list[Utterance], list[Utterance]]:
     """Part off `count` randomly chosen utterances: (the rest, these). For corpora of one speaker."""
     if not 0 < count < len(utterances):

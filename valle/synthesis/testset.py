@@ -220,7 +220,7 @@ def _with_beginnings(tts: TTS, voices: list[Prompt], spoken: list[Speech], candi
     prompts = [voice.codes for voice in voices for _ in range(candidates)]
     whole = [torch.cat((p[:, : s.codes.shape[1]], s.codes)) for p, s in zip(prompts, spoken, strict=True)]
     return [
-        replace(s, audio=Audio(samples, tts.codec.sample_rate), codes=codes)
+        replace(s, audio=tts.spoken(samples), codes=codes)
         for s, codes, samples in zip(spoken, whole, tts.codec.decode_batch(whole), strict=True)
     ]
 

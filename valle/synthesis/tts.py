@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -22,6 +23,7 @@ from valle.synthesis import engine
 from valle.synthesis.checkpoint import find_checkpoint, load_model, model_directory
 from valle.synthesis.engine import Generated, Request, generate
 from valle.synthesis.packing import pack
+from valle.synthesis.watermark import mark
 from valle.text import TextUnits, Vocabulary, normalize
 
 MIN_PROMPT, MAX_PROMPT, VOICE_PROMPT = 0.5, 30.0, 3.0  # seconds; the last: what is used of a prompt without text
@@ -63,6 +65,7 @@ class TTS:
     """AR and NAR models with the codec and the vocabulary they were trained with. `valle.load` makes one.
 
     nar_prompt_frames: longest acoustic prompt that the NAR model was trained with
+    watermark: whether speech carries the inaudible mark that says it was synthesized
     """
 
     ar: AR
@@ -71,6 +74,7 @@ class TTS:
     codec: Codec
     vocabulary: Vocabulary
     units: TextUnits
+    watermark: bool = True
 
     def prompt(self, recording: str | Path, text: str | None = None) -> Prompt:
         """Read a voice prompt. Raises UserError when it is too short, too long, silent, or not a recording."""
@@ -167,9 +171,14 @@ class TTS:
         )
         waveforms = self.codec.decode_batch(codes)
         return [
-            Speech(Audio(samples, self.codec.sample_rate), item, first.truncated)
+            Speech(self.spoken(samples), item, first.truncated)
             for samples, item, first in zip(waveforms, codes, spoken, strict=True)
         ]
+
+    def spoken(self, samples: np.ndarray) -> Audio:
+        """What the codec decoded, (time,) float32, as it is given away: marked, unless `watermark` is off."""
+        rate = self.codec.sample_rate
+        return Audio(mark(samples, rate) if self.watermark else samples, rate)
 
     def _warn_if_truncated(self, text: str, item: Generated) -> None:
         if item.truncated:
@@ -194,7 +203,8 @@ class TTS:
 
         The first codebook is the one that `synthesize` draws from the same seed. The NAR model fills in each chunk as
         it comes, with a little of what follows it in sight and what was said before as its acoustic prompt. The codec
-        decodes each chunk with its neighbours: the chunks, put together, are what it makes of all codes at once.
+        decodes each chunk with its neighbours: the chunks, put together, are what it makes of all codes at once, but
+        for the watermark, which each chunk carries by itself.
         """
         voice = prompt if isinstance(prompt, Prompt) else self.prompt(prompt, prompt_text)
         hop, around, given = self.codec.hop, self.codec.context, 0  # frames given away
@@ -206,7 +216,7 @@ class TTS:
             if ready > given:
                 left = max(0, given - around)
                 samples = self.codec.decode(whole[left:])
-                yield Audio(samples[(given - left) * hop : (ready - left) * hop], self.codec.sample_rate)
+                yield self.spoken(samples[(given - left) * hop : (ready - left) * hop])
                 given = ready
 
     def _stream_codes(
@@ -290,6 +300,7 @@ def load(
     decoder: str | None = None,
     dtype: str = "float32",
     compiled: bool = False,
+    watermark: bool = True,
 ) -> TTS:
     """A trained model from its run directory, or a bundled one by name. Raises UserError when it cannot be had.
 
@@ -298,6 +309,7 @@ def load(
     dtype:     of the weights: float32, bfloat16, or int8 (on a CPU)
     compiled:  take the AR model's steps by code compiled for this machine: by its C++ compiler for the CPU, by
                `torch.compile` for a GPU; it is kept in `~/.cache/valle`
+    watermark: an inaudible mark in all speech, which `valle-eval watermark` finds
     """
     directory = model_directory(name)
     paths = {kind: find_checkpoint(directory, kind) for kind in ("ar", "nar")}
@@ -315,4 +327,5 @@ def load(
         codec.load(h["codec"], codec_dir, decoder),
         Vocabulary(list(h["vocabulary"])),
         TextUnits(h["language"], h["bpe"]),
+        watermark,
     )

@@ -161,11 +161,9 @@ class Piper:
         return Speech(samples.ravel(), rate, phones)
 
 
-ARPABET = dict(
-    pair.split(":")
-    for pair in """aa:ɑː ae:æ ah:ʌ ao:ɔː aw:aʊ ax:ə axr:ɚ ay:aɪ ch:tʃ dh:ð dx:ɾ eh:ɛ el:əl em:m en:n̩ er:ɚ ey:eɪ g:ɡ hh:h
-    ih:ɪ iy:iː jh:dʒ ng:ŋ ow:oʊ oy:ɔɪ r:ɹ sh:ʃ th:θ uh:ʊ uw:uː y:j zh:ʒ pau: h#: sil: ssil: brth:""".split()
-)
+_ARPABET = """aa:ɑː ae:æ ah:ʌ ao:ɔː aw:aʊ ax:ə axr:ɚ ay:aɪ ch:tʃ dh:ð dx:ɾ eh:ɛ el:əl em:m en:n̩ er:ɚ ey:eɪ g:ɡ hh:h ih:ɪ
+iy:iː jh:dʒ ng:ŋ ow:oʊ oy:ɔɪ r:ɹ sh:ʃ th:θ uh:ʊ uw:uː y:j zh:ʒ pau: h#: sil: ssil: brth:"""
+ARPABET = dict(pair.split(":") for pair in _ARPABET.split())
 
 
 def _from_ends(pairs: list[tuple[str, float]]) -> list[tuple[str, float]]:

@@ -1,4 +1,4 @@
-"""Lines to be spoken: sentences of books and quotations that packages bring, and of the grammar of `valle-prepare spoken`.
+"""Lines to be spoken: sentences of books and quotations that packages bring, and of the grammar of the spoken corpus.
 
     python local/sentences.py OUT.txt [--lines 12000] [--seed 0]
 
@@ -20,8 +20,9 @@ from valle.data.spoken.grammar import sentences as grammar_sentences
 from valle.files import write_text
 
 FORTUNES = Path("/usr/share/games/fortunes")
-COOKIES = """cookie definitions education food fortunes goedel humorists kids literature medicine miscellaneous news
-people pets platitudes riddles science songs-poems sports startrek wisdom work""".split()
+_COOKIES = """cookie definitions education food fortunes goedel humorists kids literature medicine miscellaneous news
+people pets platitudes riddles science songs-poems sports startrek wisdom work"""
+COOKIES = _COOKIES.split()
 _PLAIN = re.compile(r"[A-Z][A-Za-z',;: -]*[a-z][.!?]")  # can be read aloud without guessing
 _SPELLED = re.compile(r"[A-Z]{2}|\b[b-hj-zB-HJ-NP-Z]\b|--")
 

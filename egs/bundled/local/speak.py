@@ -4,13 +4,15 @@
 
 A speaker is a voice of the engine and a warp: its sound is played faster or slower, which moves pitch and formants,
 while the engine speaks the slower or faster, so that the tempo stays. A third of the speakers have a room, a band and
-a noise floor. `--only` names those of the cast that speak, so that others of the same cast can be held out. Speakers that are done stay when the same command is started again. An engine that is not installed
-is said and makes an empty OUT, exit code 0: the corpus is what can be had.
+a noise floor. `--only` names those of the cast that speak, so that others of the same cast can be held out. Speakers
+that are done stay when the same command is started again. An engine that is not installed is said and makes no OUT,
+exit code 0: the corpus is what can be had.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import random
@@ -109,7 +111,7 @@ def heard(samples: np.ndarray, rng: random.Random) -> np.ndarray:
     kept = np.ones(len(level), dtype=bool)
     kept[: max(0, loud[0] - rng.randint(5, 14))] = False
     kept[loud[-1] + rng.randint(10, 20) :] = False
-    for before, after in zip(loud, loud[1:], strict=False):
+    for before, after in itertools.pairwise(loud):
         most = rng.randint(22, 40)
         if after - before > most:
             kept[before + most // 2 : after - (most - most // 2) + 1] = False

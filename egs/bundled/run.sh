@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# The bundled model `small`: a corpus spoken by every synthesizer that is installed and by people, its codes, an AR and
+# a NAR model that go on from `mini`, scores for voices they have never heard, and the folder that is bundled.
+#
+# Stages: 0 sentences and speech, 1 people's recordings, 2 tokenize, 3 AR, 4 NAR, 5 synthesize, 6 score, 7 export.
+# A stage that was stopped goes on where it was when the same command is started again.
+#
+# The synthesizers: pip install -r requirements.txt; apt-get install flite festival festvox-us-slt-hts festvox-kallpc16k
+# festvox-kdlpc16k. More text: apt-get install fortunes bible-kjv-text. What is missing is said and left out.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+stage=0
+stop_stage=7
+people=                # recordings in LibriSpeech's layout, the folder over train-clean-100; empty: none
+people_part=train-clean-100
+held_out=              # file that names the people who are never trained on; with --people
+kokoro_voices=24       # each speaks 22 sentences, at about real time on two cores; 0: none
+kokoro_held_out=2      # and so many that are tested, one for validation besides
+seed=0
+codec=mini
+ar_config=../../recipes/bundled/ar.yaml
+nar_config=../../recipes/bundled/nar.yaml
+init=mini              # bundled model or run directory that both trainings go on from; none: from nothing
+ar_options=            # further options for the AR model's training alone, e.g. "--trainer.max_steps 20"
+nar_options=           # and for the NAR model's
+synth_options=         # further options of valle-synth
+exp=exp
+results=               # file that gets the tables of scores; empty: RESULTS.md of $exp
+model=                 # folder for the exported model; empty: $exp/small
+
+. ../utils/parse_options.sh
+. ./path.sh
+. ./cmd.sh
+. ../utils/stages.sh
+init_options=(--init_from "$init")
+[ "$init" != none ] || init_options=()
+
+# speak NAME ENGINE LINES CAST FIRST:END UTTERANCES FIRST_LINE
+speak() {
+  step "0-$1" python local/speak.py "$2" "data/local/$3.txt" "data/$1" --speakers "$4" --only "$5" \
+    --utterances "$6" --first-line "$7" --seed "$seed"
+}
+
+if wanted 0; then
+  step 0-sentences python local/sentences.py data/local/lines.txt --lines 12000 --seed "$seed"
+  head -n 11600 data/local/lines.txt >data/local/train.txt
+  tail -n 400 data/local/lines.txt >data/local/test.txt
+  step 0-espeak valle-prepare spoken data/espeak --voices 8 --utterances 40 --seed "$seed"
+  speak flite flite train 21 0:18 100 0
+  speak piper piper train 14 0:12 80 1800
+  speak festival festival train 9 : 40 2760
+  speak flite_valid flite test 21 18:19 6 100
+  speak flite_heldout flite test 21 19:21 21 110
+  speak piper_valid piper test 14 12:13 6 160
+  speak piper_heldout piper test 14 13:14 17 170
+  cast=$((kokoro_voices + 1 + kokoro_held_out))
+  if [ "$kokoro_voices" -gt 0 ]; then
+    speak kokoro kokoro train "$cast" "0:$kokoro_voices" 22 3120
+    speak kokoro_valid kokoro test "$cast" "$kokoro_voices:$((kokoro_voices + 1))" 6 190
+    speak kokoro_heldout kokoro test "$cast" "$((kokoro_voices + 1)):" 6 200
+  fi
+fi
+
+if wanted 1 && [ -n "$people" ]; then
+  step 1-people valle-prepare librispeech "$people" data/people --parts "$people_part"
+  if [ -n "$held_out" ]; then
+    step 1-split valle-prepare split "data/people/$people_part" data/people_train data/people_heldout --speaker-list "$held_out"
+  else
+    step 1-split valle-prepare split "data/people/$people_part" data/people_train data/people_heldout --speakers 20
+  fi
+  step 1-resampled python local/resampled.py data/people_train data/people_resampled
+fi
+
+# What there is of these, as Lightning's list of folders of tokens.
+there() {
+  local name found=
+  for name in "$@"; do
+    [ ! -f "data/$name/wav.scp" ] || found=$found,dump/$name
+  done
+  echo "[${found#,}]"
+}
+train_sets=(flite festival piper kokoro espeak/train people_train people_resampled)
+valid_sets=(flite_valid piper_valid kokoro_valid espeak/valid)
+
+if wanted 2; then
+  for set in "${train_sets[@]}" "${valid_sets[@]}"; do
+    [ ! -f "data/$set/wav.scp" ] ||
+      step "2-tokenize-${set//\//-}" $tokenize_cmd valle-tokenize "data/$set" "dump/$set" --codec "$codec" --shard-size 300
+  done
+fi
+
+data_options=(--data.init_args.train "$(there "${train_sets[@]}")" --data.init_args.valid "$(there "${valid_sets[@]}")")
+
+if wanted 3; then
+  step 3-ar $train_cmd valle-train fit --config "$ar_config" --trainer.default_root_dir "$exp/ar" \
+    "${data_options[@]}" ${init_options[@]+"${init_options[@]}"} $ar_options
+fi
+
+if wanted 4; then
+  step 4-nar $train_cmd valle-train fit --config "$nar_config" --trainer.default_root_dir "$exp/nar" \
+    "${data_options[@]}" ${init_options[@]+"${init_options[@]}"} $nar_options
+fi
+
+heldout_people=()
+[ ! -f data/people_heldout/wav.scp ] || heldout_people=(--people data/people_heldout)
+
+if wanted 5; then
+  step 5-people-list python local/test_list.py data/people.tsv data/local/test.txt ${heldout_people[@]+"${heldout_people[@]}"}
+  step 5-voices-list python local/test_list.py data/voices.tsv data/local/test.txt \
+    --voices data/kokoro_heldout data/piper_heldout data/flite_heldout data/espeak/test_unseen
+  for set in people voices; do
+    [ "$(wc -l <"data/$set.tsv")" -le 1 ] || step "5-synthesize-$set" $decode_cmd valle-synth --model "$exp" \
+      --data "data/$set.tsv" --output-dir "$exp/$set/wav" --seed "$seed" $synth_options
+  done
+fi
+
+if wanted 6; then
+  for set in people voices; do
+    [ "$(wc -l <"data/$set.tsv")" -gt 1 ] || continue
+    step "6-score-$set" $decode_cmd valle-eval "data/$set.tsv" "$exp/$set/wav" "$exp/$set/report" --codec "$codec" \
+      --title "small, held-out $set" --run "$exp" --results "${results:-$exp/RESULTS.md}" --recipe "$recipe_command"
+    cat "$exp/$set/report/report.md"
+    echo "listen: $PWD/$exp/$set/report/report.html"
+  done
+fi
+
+if wanted 7; then
+  step 7-export python -m valle.training.export_model "$exp" "${model:-$exp/small}"
+fi
