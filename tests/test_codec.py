@@ -102,17 +102,17 @@ def test_a_dead_code_comes_back_to_life() -> None:
 def test_quantizer_dropout_decodes_from_early_codebooks_in_training_alone() -> None:
     sizes = {"kind": "frame_rate", "encoder_dim": 16, "decoder_dim": 16, "codebook_size": 8, "latent_dim": 4}
     module = CodecModule(sizes, quantize_start=0, train_encoder=False, quantizer_dropout=1.0)
-    audio = torch.randn(2, 6400) * 0.1
+    audio, phones = torch.randn(2, 6400) * 0.1, torch.zeros(2, 20, dtype=torch.long)
     for layer in module.network.quantizer.vq.layers:
         layer._codebook.inited.fill_(1)
         layer._codebook.embed.normal_()
-    full = [module.eval()._reconstruct(audio)[0]]
-    early = [module.train()._reconstruct(audio)[0] for _ in range(8)]
+    full = [module.eval()._reconstruct(audio, phones)[0]]
+    early = [module.train()._reconstruct(audio, phones)[0] for _ in range(8)]
     for layer in module.network.quantizer.vq.layers[4:]:
         layer._codebook.embed.normal_()
-    full.append(module.eval()._reconstruct(audio)[0])
+    full.append(module.eval()._reconstruct(audio, phones)[0])
     torch.manual_seed(0)
-    early += [module.train()._reconstruct(audio)[0] for _ in range(8)]
+    early += [module.train()._reconstruct(audio, phones)[0] for _ in range(8)]
     assert not torch.equal(*full)
     assert 1 < len({tuple(output[0, :100].tolist()) for output in early}) <= 3  # of 1, 2 or 4 codebooks, never of 8
 

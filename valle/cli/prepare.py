@@ -48,6 +48,8 @@ def _parser() -> Parser:
     subset.add_argument("output", type=Path, help="data directory of these utterances")
     subset.add_argument("--min-seconds", type=float, default=4.0)
     subset.add_argument("--max-seconds", type=float, default=10.0)
+    align = commands.add_parser("align", help="find when each phone of English recordings is spoken: writes phones.ctm")
+    align.add_argument("directory", type=Path)
     bpe = commands.add_parser("bpe", help="learn text units (byte pair encoding) from a data directory's text")
     bpe.add_argument("directory", type=Path)
     bpe.add_argument("output", type=Path, help="file of the units, for `--data.init_args.bpe` of valle-train")
@@ -102,6 +104,11 @@ def _main() -> None:
         kaldi.write(args.output, kept)
         hours = sum(u.duration or 0 for u in kept) / 3600
         print(f"{args.output}: {len(kept)} of {len(utterances)} utterances, {hours:.2f} hours")
+    elif args.command == "align":
+        from valle.data.aligner import align
+
+        aligned, count = align(args.directory)
+        print(f"{args.directory}: {aligned} of {count} utterances say their text and have phones now")
     elif args.command == "bpe":
         from valle.files import write_text
         from valle.text import bpe_symbols, normalize, train_bpe

@@ -1,4 +1,4 @@
-"""Random crops of waveforms, the batches a codec trains on."""
+"""Random crops of waveforms, and the phones spoken in them where they are known: the batches a codec trains on."""
 
 from __future__ import annotations
 
@@ -12,53 +12,78 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from valle import audio
+from valle.data import kaldi
+from valle.errors import UserError
+from valle.text.phones import UNKNOWN, phone_class
 
 
-class Crops(Dataset[Tensor]):
-    """Crop `index` of an epoch: a random stretch of a random file, at a random speed and gain.
+class Clip:
+    """A recording in memory: samples, and the second each phone begins at with its class; none where not known."""
 
-    The draw depends on `seed`, on the epoch and on the index alone. All files are held in memory
+    def __init__(self, utterance: kaldi.Utterance, sample_rate: int) -> None:
+        self.samples = audio.read(utterance.path, sample_rate, start=utterance.start, end=utterance.end).samples
+        phones = utterance.phones or ()
+        self.starts = np.array([start for _, start in phones])
+        self.classes = np.array([UNKNOWN, *(phone_class(phone) for phone, _ in phones)])
+
+    def phones(self, seconds: np.ndarray) -> np.ndarray:
+        """Class of the phone spoken at each of these seconds."""
+        return self.classes[np.searchsorted(self.starts, seconds, side="right")]
+
+
+class Crops(Dataset[tuple[Tensor, Tensor]]):
+    """Crop `index` of an epoch: a random stretch of a random recording, at a random speed and gain, (time,), and the
+    class of the phone in the middle of each of its frames, (frames,).
+
+    The draw depends on `seed`, on the epoch and on the index alone. All recordings are held in memory
     (an hour at 16 kHz is 230 MB).
     """
 
-    def __init__(self, files: list[Path], sample_rate: int, seconds: float, count: int, seed: int, vary: bool) -> None:
-        self.clips = [audio.read(file, sample_rate).samples for file in files]
-        self.chances = np.cumsum([len(clip) for clip in self.clips])
-        self.sample_rate, self.length, self.count, self.seed, self.vary = (
-            sample_rate,
-            round(seconds * sample_rate),
-            count,
-            seed,
-            vary,
-        )
-        self.epoch = 0
+    def __init__(
+        self,
+        utterances: list[kaldi.Utterance],
+        sample_rate: int,
+        frame_rate: float,
+        seconds: float,
+        count: int,
+        seed: int,
+        vary: bool,
+    ) -> None:
+        self.clips = [Clip(utterance, sample_rate) for utterance in utterances]
+        self.chances = np.cumsum([len(clip.samples) for clip in self.clips])
+        self.sample_rate, self.length, self.count = sample_rate, round(seconds * sample_rate), count
+        self.middles = (np.arange(round(seconds * frame_rate)) + 0.5) / frame_rate
+        self.seed, self.vary, self.epoch = seed, vary, 0
 
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, index: int) -> Tensor:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         rng = random.Random(f"{self.seed} {self.epoch} {index}")
         clip = self.clips[int(np.searchsorted(self.chances, rng.random() * self.chances[-1]))]
         speed = rng.uniform(0.85, 1.18) if self.vary and rng.random() < 0.5 else 1.0
         needed = int(self.length * speed) + 2
-        start = rng.randrange(max(1, len(clip) - needed))
-        crop = clip[start : start + needed]
+        start = rng.randrange(max(1, len(clip.samples) - needed))
+        crop = clip.samples[start : start + needed]
         if speed != 1.0:  # changes pitch and formants: more speakers than were recorded
             crop = audio.resample(crop, int(self.sample_rate * speed), self.sample_rate)
         crop = np.pad(crop[: self.length], (0, max(0, self.length - len(crop))))
         peak = float(np.abs(crop).max())
         if self.vary and peak > 0:
             crop = crop * min(10 ** rng.uniform(-0.6, 0.3), 0.99 / peak)
-        return torch.from_numpy(crop.astype(np.float32))
+        phones = clip.phones(start / self.sample_rate + self.middles * speed)
+        return torch.from_numpy(crop.astype(np.float32)), torch.from_numpy(phones)
 
 
 class CropsDataModule(L.LightningDataModule):
-    """Crops of every sound file named in list files (one path a line; a path may be repeated to weigh more).
+    """Crops of data directories, and of every sound file named in list files (one path a line). What is named more than
+    once weighs more.
 
     Args:
-        train: list files for training.
-        valid: list files for validation.
-        sample_rate: hertz; files are resampled to it.
+        train: data directories and list files for training.
+        valid: data directories and list files for validation.
+        sample_rate: hertz; recordings are resampled to it.
+        frame_rate: of the codec, hertz: a phone for each of its frames.
         seconds: length of a crop.
         batch_size: crops a step.
         epoch_size: crops an epoch.
@@ -70,6 +95,7 @@ class CropsDataModule(L.LightningDataModule):
         train: list[str],
         valid: list[str],
         sample_rate: int = 16_000,
+        frame_rate: float = 50.0,
         seconds: float = 1.5,
         batch_size: int = 16,
         epoch_size: int = 8000,
@@ -77,12 +103,12 @@ class CropsDataModule(L.LightningDataModule):
     ) -> None:
         super().__init__()
         self.train, self.valid = [Path(path) for path in train], [Path(path) for path in valid]
-        self.sample_rate, self.seconds, self.seed = sample_rate, seconds, seed
+        self.sample_rate, self.frame_rate, self.seconds, self.seed = sample_rate, frame_rate, seconds, seed
         self.batch_size, self.epoch_size = batch_size, epoch_size
 
-    def _crops(self, lists: list[Path], count: int, vary: bool) -> Crops:
-        files = [Path(line) for path in lists for line in path.read_text().splitlines() if line]
-        return Crops(files, self.sample_rate, self.seconds, count, self.seed, vary)
+    def _crops(self, sources: list[Path], count: int, vary: bool) -> Crops:
+        utterances = [u for source in sources for u in _utterances(source)]
+        return Crops(utterances, self.sample_rate, self.frame_rate, self.seconds, count, self.seed, vary)
 
     def setup(self, stage: str) -> None:
         self.train_crops = self._crops(self.train, self.epoch_size, vary=True)
@@ -95,3 +121,12 @@ class CropsDataModule(L.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         return DataLoader(self.valid_crops, self.batch_size)
+
+
+def _utterances(source: Path) -> list[kaldi.Utterance]:
+    if source.is_dir():
+        return kaldi.read(source)
+    if not source.is_file():
+        raise UserError(f"{source}: neither a data directory nor a list of sound files")
+    lines = filter(None, source.read_text(encoding="utf-8").splitlines())
+    return [kaldi.Utterance(line, Path(line), "", "") for line in lines]

@@ -24,6 +24,7 @@ from valle.errors import UserError
 from valle.models.lora import merged, with_adapters
 from valle.synthesis.checkpoint import find_checkpoint, model_directory, read_checkpoint
 from valle.text import Vocabulary
+from valle.training.codec import CodecModule
 from valle.training.modules import ARModule, NARModule
 from valle.training.safety import StopOnSignal, TopCheckpoints, WholeCheckpoints
 from valle.training.samples import SampleCallback
@@ -66,8 +67,11 @@ def start_from(module: L.LightningModule, source: str) -> None:
     """Copy the weights of a model of the same width: a checkpoint, a run directory or the name of a bundled model.
 
     Phoneme embeddings go by symbol; new symbols start afresh. An AR model of groups may start from one of single codes,
-    and a deeper model from one of fewer layers: the layers on top begin as doing nothing.
+    and a deeper model from one of fewer layers: the layers on top begin as doing nothing. A codec starts from a codec.
     """
+    if isinstance(module, CodecModule):
+        module.start_from(codec.load(source))
+        return
     checkpoint = read_checkpoint(_checkpoint(source, "ar" if isinstance(module, ARModule) else "nar"))
     state, own = merged(checkpoint["state_dict"]), module.state_dict()
     key = "model.phoneme_embedding.weight"

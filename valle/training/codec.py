@@ -9,10 +9,15 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 
+from valle.codec import Codec
 from valle.codec.encodec_package import MultiScaleSTFTDiscriminator
 from valle.codec.networks import CodecNetwork, build_network
+from valle.codec.quantizer import codebook_vectors
+from valle.codec.trained import TrainedCodec
+from valle.errors import UserError
+from valle.text.phones import PHONE_CLASSES, UNKNOWN
 from valle.training.codec_losses import Balancer, SpectralLoss, adversarial_losses, discriminator_loss
 
 LOSS_WEIGHTS = {"time": 0.1, "complex": 2.0, "mel": 1.0, "adversarial": 1.5, "features": 1.5}
@@ -35,6 +40,9 @@ class CodecModule(L.LightningModule):
         quantizer_dropout: share of steps that decode from the first 1, 2 or 4 codebooks only, so that early codebooks
             hold what matters most (EnCodec, section 3.2, trains for several bandwidths likewise).
         loss_weights: share of each loss in the gradient at the waveform.
+        phone_loss: weight of the loss that makes the first codebook alone tell which phone is spoken, where the data
+            says so; the AR model then predicts little but what the text says (as SpeechTokenizer, arXiv 2308.16692,
+            whose teacher is a network of its own). 0: none.
     """
 
     def __init__(
@@ -50,6 +58,7 @@ class CodecModule(L.LightningModule):
         train_encoder: bool = True,
         quantizer_dropout: float = 0.0,
         loss_weights: dict[str, float] | None = None,
+        phone_loss: float = 0.0,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -59,40 +68,70 @@ class CodecModule(L.LightningModule):
         self.discriminator = None
         if discriminator_start is not None:
             self.discriminator = MultiScaleSTFTDiscriminator(discriminator_filters)
+        self.phone_head = None
+        if phone_loss:
+            width = codebook_vectors(self.network.quantizer).shape[2]
+            self.phone_head = nn.Linear(width, len(PHONE_CLASSES))
         self.balancer = Balancer(LOSS_WEIGHTS | (loss_weights or {}))
 
-    def _reconstruct(self, audio: Tensor) -> tuple[Tensor, Tensor]:
-        """audio (batch, time) -> reconstruction (batch, time) and the commitment loss."""
+    def start_from(self, codec: Codec) -> None:
+        """Copy the weights of a codec that was trained here. Raises UserError for another, or other sizes."""
+        if not isinstance(codec, TrainedCodec):
+            raise UserError(f"codec {codec.name!r} was not trained here; training can start from one that was")
+        layers: Any = self.network.quantizer.vq.layers
+        try:
+            self.network.load_state_dict(codec.network.state_dict())
+        except RuntimeError as error:
+            raise UserError(f"codec {codec.name!r} has other sizes ({str(error).splitlines()[-1].strip()})") from error
+        for layer in layers:  # moving averages are not kept: as if each code had been used once a step
+            layer._codebook.embed_avg.copy_(layer._codebook.embed)
+            layer._codebook.cluster_size.fill_(1.0)
+
+    def _reconstruct(self, audio: Tensor, phones: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """audio (batch, time) -> reconstruction (batch, time), the loss of what is between, and its parts.
+
+        phones: (batch, frames) classes
+        """
         with torch.set_grad_enabled(self.training and self.hparams["train_encoder"]):
             latent = self.network.encode_latent(audio)
         if self.training and self.global_step < self.hparams["quantize_start"]:
-            return self.network.decode_latent(latent), latent.new_zeros(())
+            return self.network.decode_latent(latent), latent.new_zeros(()), {}
         quantizer = self.network.quantizer.train(self.training and self.hparams["train_encoder"])
         with torch.autocast(audio.device.type, enabled=False):
-            quantized, _, commitment = quantizer.vq(latent.transpose(1, 2), self._codebooks_used())
-        return self.network.decode_latent(quantized.transpose(1, 2)), commitment.mean()
+            quantized, codes, commitment = quantizer.vq(latent.transpose(1, 2), self._codebooks_used())
+            parts = {"commitment": commitment.mean()}
+            inner = self.hparams["commitment"] * parts["commitment"]
+            if self.phone_head is not None and bool((phones != UNKNOWN).any()):
+                first = F.embedding(codes[0], codebook_vectors(quantizer)[0])
+                first = latent + (first - latent).detach()  # straight through, as the quantizer's own output
+                logits = self.phone_head(first).transpose(1, 2)
+                parts["phone"] = F.cross_entropy(logits, phones, ignore_index=UNKNOWN)
+                parts["phone_accuracy"] = (logits.argmax(1) == phones)[phones != UNKNOWN].float().mean()
+                inner = inner + self.hparams["phone_loss"] * parts["phone"]
+        return self.network.decode_latent(quantized.transpose(1, 2)), inner, parts
 
     def _codebooks_used(self) -> int:
         if self.training and torch.rand(()) < self.hparams["quantizer_dropout"]:
             return int(2 ** torch.randint(3, ()))
         return self.network.num_codebooks
 
-    def training_step(self, batch: Tensor, batch_index: int) -> None:
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
+        audio, phones = batch
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
         assert isinstance(optimizer, LightningOptimizer)
         assert isinstance(schedule, torch.optim.lr_scheduler.LRScheduler)
-        output, commitment = self._reconstruct(batch)
-        with torch.autocast(batch.device.type, enabled=False):
+        output, inner, parts = self._reconstruct(audio, phones)
+        with torch.autocast(audio.device.type, enabled=False):
             waveform = output.detach().requires_grad_()
-            losses = {"time": F.l1_loss(waveform, batch), **self.spectral_loss(waveform, batch)}
+            losses = {"time": F.l1_loss(waveform, audio), **self.spectral_loss(waveform, audio)}
             critic = None
             if self.discriminator is not None and self.global_step >= self.hparams["discriminator_start"]:
-                critic, adversarial = self._adversarial(waveform, batch)
+                critic, adversarial = self._adversarial(waveform, audio)
                 losses |= adversarial
             gradient = self.balancer.gradient(losses, waveform)
         optimizer.zero_grad()
-        if commitment.requires_grad:
-            self.manual_backward(self.hparams["commitment"] * commitment, retain_graph=True)
+        if inner.requires_grad:
+            self.manual_backward(inner, retain_graph=True)
         output.backward(gradient)
         if critic is not None:
             self.manual_backward(critic)
@@ -100,8 +139,8 @@ class CodecModule(L.LightningModule):
         self.clip_gradients(optimizer.optimizer, gradient_clip_val=1.0, gradient_clip_algorithm="norm")
         optimizer.step()
         schedule.step()
-        losses["commitment"] = commitment
-        self.log_dict({f"train/{name}": float(loss.detach()) for name, loss in losses.items()}, prog_bar=True)
+        logged = {f"train/{name}": float(loss.detach()) for name, loss in (losses | parts).items()}
+        self.log_dict(logged, prog_bar=True)
 
     def _adversarial(self, output: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The discriminators' loss and the generator's two; only the former's gradients reach their weights."""
@@ -112,11 +151,12 @@ class CodecModule(L.LightningModule):
         seen, seen_features = self.discriminator(output[:, None])
         return critic, adversarial_losses(seen, seen_features, real_features)
 
-    def validation_step(self, batch: Tensor, batch_index: int) -> None:
-        output, _ = self._reconstruct(batch)
-        losses = self.spectral_loss(output, batch)
-        losses["loss"] = losses["mel"] + losses["complex"]
-        self.log_dict({f"valid/{name}": loss for name, loss in losses.items()}, batch_size=len(batch))
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
+        audio, phones = batch
+        output, _, parts = self._reconstruct(audio, phones)
+        losses = self.spectral_loss(output, audio)
+        losses["loss"] = losses["mel"] + losses["complex"] + self.hparams["phone_loss"] * parts.get("phone", 0.0)
+        self.log_dict({f"valid/{name}": loss for name, loss in (losses | parts).items()}, batch_size=len(audio))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         frozen = [] if self.hparams["train_encoder"] else [self.network.encoder, self.network.quantizer]

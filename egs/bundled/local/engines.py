@@ -22,6 +22,7 @@ from valle import audio
 from valle.errors import UserError
 from valle.text import normalize, phonemize
 from valle.text.phonemizer import PUNCTUATION, STRESS
+from valle.text.phones import ARPABET
 
 
 class Speech(NamedTuple):
@@ -159,11 +160,6 @@ class Piper:
         hop = samples.size / max(1.0, float(durations.sum()))
         phones = _timed(symbols, [len(some) for some in letters], pairs, hop / rate)
         return Speech(samples.ravel(), rate, phones)
-
-
-_ARPABET = """aa:ɑː ae:æ ah:ʌ ao:ɔː aw:aʊ ax:ə axr:ɚ ay:aɪ ch:tʃ dh:ð dx:ɾ eh:ɛ el:əl em:m en:n̩ er:ɚ ey:eɪ g:ɡ hh:h ih:ɪ
-iy:iː jh:dʒ ng:ŋ ow:oʊ oy:ɔɪ r:ɹ sh:ʃ th:θ uh:ʊ uw:uː y:j zh:ʒ pau: h#: sil: ssil: brth:"""
-ARPABET = dict(pair.split(":") for pair in _ARPABET.split())
 
 
 def _from_ends(pairs: list[tuple[str, float]]) -> list[tuple[str, float]]:

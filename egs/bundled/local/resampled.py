@@ -36,6 +36,7 @@ def _main() -> None:
             path = args.output / "wav" / f"{identity}.flac"
             audio.write(path, samples, sound.sample_rate)
             seconds = len(samples) / sound.sample_rate
+            phones = tuple((phone, start / factor) for phone, start in utterance.phones or ()) or None
             made.append(
                 replace(
                     utterance,
@@ -45,7 +46,7 @@ def _main() -> None:
                     start=0.0,
                     end=None,
                     duration=seconds,
-                    phones=None,
+                    phones=phones,
                 )
             )
     kaldi.write(args.output, made)

@@ -1,0 +1,124 @@
+"""Phones: one set of classes for many tables, when they are spoken, and a codec whose first codebook tells them."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import command
+
+from valle import audio, codec
+from valle.codec.quantizer import codebook_vectors
+from valle.data import kaldi
+from valle.data.aligner import Aligner
+from valle.data.crops import Clip, Crops
+from valle.errors import UserError
+from valle.text import phonemize
+from valle.text.phones import ARPABET, PHONE_CLASSES, UNKNOWN, phone_class
+from valle.training.codec import CodecModule
+
+SIZES = {"kind": "frame_rate", "encoder_dim": 16, "decoder_dim": 16, "codebook_size": 16, "latent_dim": 8}
+
+
+def test_every_phone_of_english_has_a_class() -> None:
+    texts = [
+        "The quick brown fox jumps over a lazy dog near the river.",
+        "Air, fear, poor, car, four, fire, hour, idea.",
+        "A little button, a bottle, uh oh, pleasure, joy, church, thing, this, eight go.",
+    ]
+    found = {symbol for symbols in phonemize(texts) for symbol in symbols} - set(" ,.ˈˌ")
+    assert {phone: phone_class(phone) for phone in found if phone_class(phone) == UNKNOWN} == {}
+    assert {phone_class(phone) for phone in ARPABET.values()} == set(range(len(PHONE_CLASSES)))
+    assert phone_class("ɑːɹ") == phone_class("ɑː") == PHONE_CLASSES.index("ɑː")
+    assert phone_class("ˈɔːɹ") == PHONE_CLASSES.index("ɔː")
+    assert phone_class("ʁ") == UNKNOWN
+
+
+def test_alignment_finds_where_espeak_spoke_each_phone(corpus: Path, tmp_path: Path) -> None:
+    utterances = [u for u in kaldi.read(corpus / "train") if u.phones][:8]
+    aligner = Aligner()
+    pairs = [(u, found) for u in utterances if (found := aligner.align(u)).phones]
+    assert len(pairs) >= len(utterances) / 2  # it gives some of espeak-ng's sounds up
+    errors = []
+    for truth, found in ([Clip(u, 16_000) for u in pair] for pair in pairs):
+        times = np.arange(0.05, len(truth.samples) / 16_000 - 0.1, 0.01)
+        errors.append(np.mean(found.phones(times) != truth.phones(times)))
+    assert np.mean(errors) < 0.45  # the two dictionaries differ, and chance is 0.95
+    kaldi.write(tmp_path / "data", [replace(u, phones=None) for u in utterances])
+    assert not (tmp_path / "data" / "phones.ctm").exists()
+    told = command("valle-prepare", "align", tmp_path / "data").stdout
+    assert f"{len(pairs)} of {len(utterances)} utterances" in told
+    assert sum(bool(u.phones) for u in kaldi.read(tmp_path / "data")) == len(pairs)
+    assert not kaldi.validate(tmp_path / "data")
+
+
+def test_what_is_not_said_is_not_aligned(corpus: Path) -> None:
+    u = kaldi.read(corpus / "train")[0]
+    short = replace(u, end=0.3, text=f"{u.text} {u.text} {u.text}")
+    assert Aligner().align(short).phones is None
+
+
+def test_a_crop_has_the_phones_of_its_own_frames(tmp_path: Path) -> None:
+    """A recording whose level tells the phone: whatever the crop and its speed, each frame's class fits its sound."""
+    rng, names = random.Random(0), ["", "aɪ", "s", "ɹ"]
+    lengths = [rng.uniform(0.1, 0.4) for _ in range(60)]
+    order = [rng.randrange(4) for _ in lengths]
+    samples = np.concatenate([np.full(round(s * 16_000), 0.01 + 0.03 * k) for s, k in zip(lengths, order, strict=True)])
+    starts = np.cumsum([0.0, *(round(s * 16_000) / 16_000 for s in lengths[:-1])])
+    audio.write(tmp_path / "x.wav", samples.astype(np.float32), 16_000)
+    phones = tuple((names[k], float(start)) for k, start in zip(order, starts, strict=True))
+    crops = Crops([kaldi.Utterance("x", tmp_path / "x.wav", "", "", phones=phones)], 16_000, 50.0, 1.5, 40, 0, True)
+    wrong = []
+    for crop, classes in (crops[i] for i in range(40)):
+        assert classes.shape == (75,)
+        middle = crop.reshape(75, 320)[:, 140:180].mean(1).numpy()
+        # the same class, the same level, but for frames at a boundary
+        for name in set(classes.tolist()):
+            of_class = middle[classes.numpy() == name]
+            wrong.append(np.mean(np.abs(of_class - np.median(of_class)) > 0.1 * np.median(of_class)))
+    assert np.mean(wrong) < 0.1
+    unknown = Crops([kaldi.Utterance("x", tmp_path / "x.wav", "", "")], 16_000, 50.0, 1.5, 1, 0, False)
+    assert (unknown[0][1] == UNKNOWN).all()
+
+
+def test_the_phone_loss_reaches_the_encoder_through_the_first_codebook_alone() -> None:
+    torch.manual_seed(0)
+    module = CodecModule(SIZES, quantize_start=0, phone_loss=1.0)
+    for layer in module.network.quantizer.vq.layers:
+        layer._codebook.inited.fill_(1)
+        layer._codebook.embed.normal_()
+    sound, phones = torch.randn(2, 6400) * 0.1, torch.randint(len(PHONE_CLASSES), (2, 20))
+    module.hparams["commitment"] = 0.0
+    _, inner, parts = module.train()._reconstruct(sound, phones)
+    torch.testing.assert_close(inner, parts["phone"])
+    inner.backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in module.network.encoder.head.parameters())
+    module.eval()
+    loss = module._reconstruct(sound, phones)[2]["phone"]
+    for layer in module.network.quantizer.vq.layers[1:]:
+        layer._codebook.embed.normal_()
+    torch.testing.assert_close(module._reconstruct(sound, phones)[2]["phone"], loss)
+    silent = torch.full_like(phones, UNKNOWN)
+    assert "phone" not in module._reconstruct(sound, silent)[2]
+
+
+def test_training_a_codec_goes_on_from_the_bundled_one(speech: Path) -> None:
+    mini = codec.load("mini")
+    module = CodecModule({"kind": "frame_rate"}, quantize_start=0)
+    module.start_from(mini)
+    sound = audio.read(speech, 16_000).samples
+    frames = len(sound) // 320 * 320
+    latent = module.network.encode_latent(torch.from_numpy(sound[None, :frames]))
+    codes = module.network.quantizer.vq.encode(latent.transpose(1, 2))[:, 0].T
+    assert torch.equal(codes[:-8], mini.encode(sound[:frames], 16_000)[:-8])
+    module.train()
+    before = codebook_vectors(module.network.quantizer).clone()
+    module._reconstruct(torch.from_numpy(sound[None, :32_000]), torch.full((1, 100), UNKNOWN))
+    moved = (codebook_vectors(module.network.quantizer) - before).norm() / before.norm()
+    assert 0 < moved < 0.1  # the moving averages were there: one step does not throw a codebook over
+    with pytest.raises(UserError, match="other sizes"):
+        CodecModule(SIZES, quantize_start=0).start_from(mini)
