@@ -55,12 +55,15 @@ def _symbols(text: str) -> list[str]:
     return phonemize([normalize(text)])[0]
 
 
-def _timed(symbols: list[str], counts: list[int], durations: np.ndarray, seconds: float) -> list[tuple[str, float]]:
+def _timed(
+    symbols: list[str], counts: list[int], durations: np.ndarray, seconds: float, late: float
+) -> list[tuple[str, float]]:
     """Phones and their starts, from the durations of tokens (in units of `seconds`), of which each symbol has `counts`.
 
-    The first token begins the utterance and is no symbol's.
+    The first token begins the utterance and is no symbol's. What a network says of a token is heard `late` seconds
+    before it: measured on a dozen sentences against pocketsphinx's alignment.
     """
-    ends = np.cumsum(durations) * seconds
+    ends = np.maximum(0.0, np.cumsum(durations) * seconds - late)
     starts = ends[np.cumsum([0, *counts[:-1]])]
     return [
         ("" if symbol in PUNCTUATION else symbol, float(start))
@@ -116,7 +119,7 @@ class Kokoro:
         samples, durations = self.session.run(
             None, {"tokens": np.array([flat]), "style": style, "speed": np.array([tempo], dtype=np.float32)}
         )
-        phones = _timed(symbols, [len(some) for some in codes], durations.ravel(), self.FRAME)
+        phones = _timed(symbols, [len(some) for some in codes], durations.ravel(), self.FRAME, late=0.065)
         return Speech(samples.ravel(), 24_000, phones)
 
 
@@ -158,7 +161,7 @@ class Piper:
         # Each letter is a token and a pad after it; the beginning too.
         pairs = durations[: len(durations) // 2 * 2].reshape(-1, 2).sum(1)
         hop = samples.size / max(1.0, float(durations.sum()))
-        phones = _timed(symbols, [len(some) for some in letters], pairs, hop / rate)
+        phones = _timed(symbols, [len(some) for some in letters], pairs, hop / rate, late=0.03)
         return Speech(samples.ravel(), rate, phones)
 
 
