@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The bundled model `small`: a corpus spoken by every synthesizer that is installed and by people, its codes, an AR and
-# a NAR model that go on from `mini`, scores for voices they have never heard, and the folder that is bundled.
+# The bundled model `small`: a corpus spoken by every synthesizer that is installed and by people, a codec whose first
+# codebook is phonetic, an AR and a NAR model, scores for voices they have never heard, and the folders that are bundled.
 #
-# Stages: 0 sentences and speech, 1 people's recordings, 2 tokenize, 3 AR, 4 NAR, 5 synthesize, 6 score, 7 export.
+# Stages: 0 sentences and speech, 1 people's recordings, 2 codec, 3 tokenize, 4 AR, 5 NAR, 6 synthesize, 7 score, 8 export.
 # A stage that was stopped goes on where it was when the same command is started again.
 #
 # The synthesizers: pip install -r requirements.txt; apt-get install flite festival festvox-us-slt-hts festvox-kallpc16k
@@ -11,18 +11,20 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 stage=0
-stop_stage=7
+stop_stage=8
 people=                # recordings in LibriSpeech's layout, the folder over train-clean-100; empty: none
 people_part=train-clean-100
 held_out=              # file that names the people who are never trained on; with --people
 kokoro_voices=24       # each speaks 22 sentences, at about real time on two cores; 0: none
 kokoro_held_out=2      # and so many that are tested, one for validation besides
 seed=0
-codec=mini
+codec=small            # bundled codec or folder; train: stage 2 trains `mini` on, into $exp/codec/exported
+codec_config=../../recipes/codec/small.yaml
 ar_config=../../recipes/bundled/ar.yaml
 nar_config=../../recipes/bundled/nar.yaml
-init=mini              # bundled model or run directory that both trainings go on from; none: from nothing
-ar_options=            # further options for the AR model's training alone, e.g. "--trainer.max_steps 20"
+init=none              # bundled model or run directory that both trainings go on from; none: from nothing
+codec_options=         # further options for the codec's training alone, e.g. "--trainer.max_steps 20"
+ar_options=            # for the AR model's
 nar_options=           # and for the NAR model's
 synth_options=         # further options of valle-synth
 exp=exp
@@ -33,6 +35,11 @@ model=                 # folder for the exported model; empty: $exp/small
 . ./path.sh
 . ./cmd.sh
 . ../utils/stages.sh
+train_codec=
+if [ "$codec" = train ]; then
+  train_codec=yes
+  codec=$exp/codec/exported
+fi
 init_options=(--init_from "$init")
 [ "$init" != none ] || init_options=()
 
@@ -69,62 +76,74 @@ if wanted 1 && [ -n "$people" ]; then
   else
     step 1-split valle-prepare split "data/people/$people_part" data/people_train data/people_heldout --speakers 20
   fi
+  step 1-align valle-prepare align data/people_train
   step 1-resampled python local/resampled.py data/people_train data/people_resampled
 fi
 
-# What there is of these, as Lightning's list of folders of tokens.
+# there FOLDER SET...: as Lightning's list, FOLDER/SET for each set of which there is data.
 there() {
-  local name found=
+  local name found= folder=$1
+  shift
   for name in "$@"; do
-    [ ! -f "data/$name/wav.scp" ] || found=$found,dump/$name
+    [ ! -f "data/$name/wav.scp" ] || found=$found,$folder/$name
   done
   echo "[${found#,}]"
 }
 train_sets=(flite festival piper kokoro espeak/train people_train people_resampled)
 valid_sets=(flite_valid piper_valid kokoro_valid espeak/valid)
 
-if wanted 2; then
+# These to train on twice and three times: the voices that are most like what is to come.
+if wanted 2 && [ -n "$train_codec" ]; then
+  step 2-codec $train_cmd valle-train fit --config "$codec_config" --trainer.default_root_dir "$exp/codec" --init_from mini \
+    --data.init_args.train "$(there data "${train_sets[@]}" kokoro people_train people_train)" \
+    --data.init_args.valid "$(there data "${valid_sets[@]}")" $codec_options
+  step 2-export python -m valle.training.export_codec "$exp/codec/last.ckpt" "$codec"
+fi
+
+if wanted 3; then
   for set in "${train_sets[@]}" "${valid_sets[@]}"; do
     [ ! -f "data/$set/wav.scp" ] ||
-      step "2-tokenize-${set//\//-}" $tokenize_cmd valle-tokenize "data/$set" "dump/$set" --codec "$codec" --shard-size 300
+      step "3-tokenize-${set//\//-}" $tokenize_cmd valle-tokenize "data/$set" "dump/$set" --codec "$codec" --shard-size 300
   done
 fi
 
-data_options=(--data.init_args.train "$(there "${train_sets[@]}")" --data.init_args.valid "$(there "${valid_sets[@]}")")
+data_options=(
+  --data.init_args.train "$(there dump "${train_sets[@]}")" --data.init_args.valid "$(there dump "${valid_sets[@]}")"
+)
 
-if wanted 3; then
-  step 3-ar $train_cmd valle-train fit --config "$ar_config" --trainer.default_root_dir "$exp/ar" \
+if wanted 4; then
+  step 4-ar $train_cmd valle-train fit --config "$ar_config" --trainer.default_root_dir "$exp/ar" \
     "${data_options[@]}" ${init_options[@]+"${init_options[@]}"} $ar_options
 fi
 
-if wanted 4; then
-  step 4-nar $train_cmd valle-train fit --config "$nar_config" --trainer.default_root_dir "$exp/nar" \
+if wanted 5; then
+  step 5-nar $train_cmd valle-train fit --config "$nar_config" --trainer.default_root_dir "$exp/nar" \
     "${data_options[@]}" ${init_options[@]+"${init_options[@]}"} $nar_options
 fi
 
 heldout_people=()
 [ ! -f data/people_heldout/wav.scp ] || heldout_people=(--people data/people_heldout)
 
-if wanted 5; then
-  step 5-people-list python local/test_list.py data/people.tsv data/local/test.txt ${heldout_people[@]+"${heldout_people[@]}"}
-  step 5-voices-list python local/test_list.py data/voices.tsv data/local/test.txt \
+if wanted 6; then
+  step 6-people-list python local/test_list.py data/people.tsv data/local/test.txt ${heldout_people[@]+"${heldout_people[@]}"}
+  step 6-voices-list python local/test_list.py data/voices.tsv data/local/test.txt \
     --voices data/kokoro_heldout data/piper_heldout data/flite_heldout data/espeak/test_unseen
   for set in people voices; do
-    [ "$(wc -l <"data/$set.tsv")" -le 1 ] || step "5-synthesize-$set" $decode_cmd valle-synth --model "$exp" \
+    [ "$(wc -l <"data/$set.tsv")" -le 1 ] || step "6-synthesize-$set" $decode_cmd valle-synth --model "$exp" \
       --data "data/$set.tsv" --output-dir "$exp/$set/wav" --seed "$seed" $synth_options
   done
 fi
 
-if wanted 6; then
+if wanted 7; then
   for set in people voices; do
     [ "$(wc -l <"data/$set.tsv")" -gt 1 ] || continue
-    step "6-score-$set" $decode_cmd valle-eval "data/$set.tsv" "$exp/$set/wav" "$exp/$set/report" --codec "$codec" \
+    step "7-score-$set" $decode_cmd valle-eval "data/$set.tsv" "$exp/$set/wav" "$exp/$set/report" --codec "$codec" \
       --title "small, held-out $set" --run "$exp" --results "${results:-$exp/RESULTS.md}" --recipe "$recipe_command"
     cat "$exp/$set/report/report.md"
     echo "listen: $PWD/$exp/$set/report/report.html"
   done
 fi
 
-if wanted 7; then
-  step 7-export python -m valle.training.export_model "$exp" "${model:-$exp/small}"
+if wanted 8; then
+  step 8-export python -m valle.training.export_model "$exp" "${model:-$exp/small}"
 fi
