@@ -15,7 +15,7 @@ __all__ = ["Codec", "load"]
 def load(name: str | Path, codec_dir: str | Path | None = None, decoder: str | None = None) -> Codec:
     """A codec by its name, or from the folder it was exported to.
 
-    name:      "mini" (bundled), "encodec_24khz", or a folder with codec.json
+    name:      "mini" or "small" (bundled), "encodec_24khz", or a folder with codec.json
     codec_dir: where the weights of a pretrained codec and decoder lie; their download cache when not given
     decoder:   "vocos" decodes "encodec_24khz" with Vocos, as in VALL-E 2; None: the codec's own decoder
 
