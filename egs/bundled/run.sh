@@ -22,7 +22,8 @@ codec=small            # bundled codec or folder; train: stage 2 trains `mini` o
 codec_config=../../recipes/codec/small.yaml
 ar_config=../../recipes/bundled/ar.yaml
 nar_config=../../recipes/bundled/nar.yaml
-init=none              # bundled model or run directory that both trainings go on from; none: from nothing
+ar_init=mini           # bundled model or run directory that the AR training goes on from; none: from nothing
+nar_init=none          # and the NAR training
 codec_options=         # further options for the codec's training alone, e.g. "--trainer.max_steps 20"
 ar_options=            # for the AR model's
 nar_options=           # and for the NAR model's
@@ -40,8 +41,10 @@ if [ "$codec" = train ]; then
   train_codec=yes
   codec=$exp/codec/exported
 fi
-init_options=(--init_from "$init")
-[ "$init" != none ] || init_options=()
+ar_init_options=(--init_from "$ar_init")
+[ "$ar_init" != none ] || ar_init_options=()
+nar_init_options=(--init_from "$nar_init")
+[ "$nar_init" != none ] || nar_init_options=()
 
 # speak NAME ENGINE LINES CAST FIRST:END UTTERANCES FIRST_LINE
 speak() {
@@ -113,12 +116,12 @@ data_options=(
 
 if wanted 4; then
   step 4-ar $train_cmd valle-train fit --config "$ar_config" --trainer.default_root_dir "$exp/ar" \
-    "${data_options[@]}" ${init_options[@]+"${init_options[@]}"} $ar_options
+    "${data_options[@]}" ${ar_init_options[@]+"${ar_init_options[@]}"} $ar_options
 fi
 
 if wanted 5; then
   step 5-nar $train_cmd valle-train fit --config "$nar_config" --trainer.default_root_dir "$exp/nar" \
-    "${data_options[@]}" ${init_options[@]+"${init_options[@]}"} $nar_options
+    "${data_options[@]}" ${nar_init_options[@]+"${nar_init_options[@]}"} $nar_options
 fi
 
 heldout_people=()
