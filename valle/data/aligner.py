@@ -76,4 +76,7 @@ def align(directory: Path) -> tuple[int, int]:
     aligner = Aligner()
     utterances = [aligner.align(u) for u in track(kaldi.with_durations(kaldi.read(directory)), "aligning")]
     kaldi.write(directory, utterances)
-    return sum(u.phones is not None for u in utterances), len(utterances)
+    aligned = sum(u.phones is not None for u in utterances)
+    if not aligned:
+        (directory / "phones.ctm").unlink(missing_ok=True)  # of before
+    return aligned, len(utterances)

@@ -3,7 +3,7 @@
     python local/sentences.py OUT.txt [--lines 12000] [--seed 0]
 
 Debian's packages `fortunes` (quotations) and `bible-kjv-text` (the King James Version) are read where they are
-installed; the grammar fills up what they leave. A line is one to three sentences of one source, 5 to 32 words, and no
+installed; the grammar fills up what they leave. A line is some sentences of one source, 5 to 32 words, and no
 sentence comes twice. The same packages and seed give the same lines.
 """
 
