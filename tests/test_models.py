@@ -8,6 +8,7 @@ import torch
 from tests.conftest import TINY, sharpen
 from valle.models.ar import AR
 from valle.models.nar import NAR
+from valle.models.sampling import NARSampling
 from valle.models.transformer import KVCache, Layout, length_mask, sinusoidal_positions, splice
 
 
@@ -119,6 +120,22 @@ def test_a_nar_stage_projects_with_its_codebooks_embedding(nar: NAR) -> None:
     before = nar(*arguments)
     assert torch.all(before[..., 7] == 0)
     assert sum(p.numel() for n, p in nar.named_parameters() if "head" in n) == 0
+
+
+def test_expected_codes_are_the_likeliest_of_a_sure_model_and_the_mean_of_an_unsure_one(nar: NAR) -> None:
+    vectors = torch.randn(nar.num_codebooks, nar.codebook_size, 5, generator=torch.Generator().manual_seed(1))
+    inputs = (ids(1, 5), torch.tensor([5]), ids(1, 4, 8), torch.tensor([4]), ids(1, 6), torch.tensor([6]))
+    with torch.no_grad():
+        for embedding in nar.code_embeddings[1:]:
+            embedding.weight *= 1e5  # sure
+        sure = [nar.generate(*inputs, NARSampling(temperature=t), vectors=vectors) for t in (None, 0)]
+        for embedding in nar.code_embeddings[1:]:
+            embedding.weight *= 0  # all codes are equally likely
+        unsure = [nar.generate(*inputs, NARSampling(temperature=t), vectors=vectors) for t in (None, 0)]
+    assert torch.equal(*sure)
+    mean = vectors[1:].mean(1).sum(0)
+    missed = [(sum(vectors[j][codes[..., j]] for j in range(1, nar.num_codebooks)) - mean).norm() for codes in unsure]
+    assert missed[0] < 0.5 * missed[1]
 
 
 def test_the_nar_model_of_valle2_is_equations_12_to_14(nar: NAR) -> None:

@@ -59,7 +59,11 @@ def _parser() -> Parser:
     first.add_argument("--ras-window", type=int, default=10, help="K, the codes it looks back at")
     first.add_argument("--ras-threshold", type=float, default=0.1, help="t_r, the share it draws again above")
     rest = parser.add_argument_group("the other codebooks (NAR model)")
-    rest.add_argument("--nar-temperature", type=float, default=0.0, help="0 takes the most likely code, as the papers")
+    rest.add_argument(
+        "--nar-temperature",
+        type=float,
+        help="0 takes the most likely codes, as the papers; else those expected on average",
+    )
     rest.add_argument("--nar-stages", type=int, default=7, help="codebooks filled in after the first")
     rest.add_argument("--nar-prompt-seconds", type=float, help="longest acoustic prompt; default: as in training")
     data = parser.add_argument_group("with --data")

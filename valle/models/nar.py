@@ -181,19 +181,26 @@ class NAR(nn.Module):
         code_lengths: Tensor,
         sampling: NARSampling = NARSampling(),
         noise: Tensor | None = None,
+        vectors: Tensor | None = None,
     ) -> Tensor:
         """Fill in codebooks 1 .. 7, one pass each: (batch, frames) -> (batch, frames, 1 + sampling.stages).
 
         noise: (batch, frames, num_codebooks) uniform in [0, 1), for a temperature other than 0
+        vectors: (codebook, entry, latent_dim) what the codec's codes stand for, for a temperature of None
         """
-        codes = first_codebook[..., None]
+        codes, leftover = first_codebook[..., None], torch.zeros((), device=first_codebook.device)
         for stage in range(1, 1 + min(sampling.stages, self.num_codebooks - 1)):
             stages = torch.full_like(code_lengths, stage)
-            logits = self(phonemes, phoneme_lengths, prompt, prompt_lengths, codes, code_lengths, stages)
-            if sampling.temperature == 0:
+            logits = self(phonemes, phoneme_lengths, prompt, prompt_lengths, codes, code_lengths, stages).float()
+            if sampling.temperature is None:
+                assert vectors is not None
+                expected = leftover + logits.softmax(-1) @ vectors[stage]
+                code = (expected @ vectors[stage].T - vectors[stage].square().sum(-1) / 2).argmax(-1)  # the nearest
+                leftover = expected - vectors[stage][code]  # the next stage makes up for it
+            elif sampling.temperature == 0:
                 code = logits.argmax(-1)
             else:
                 assert noise is not None
-                code = draw((logits.float() / sampling.temperature).softmax(-1), noise[..., stage])
+                code = draw((logits / sampling.temperature).softmax(-1), noise[..., stage])
             codes = torch.cat((codes, code[..., None]), dim=-1)
         return codes

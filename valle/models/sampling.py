@@ -46,18 +46,20 @@ class Sampling:
 class NARSampling:
     """How the other codebooks are filled in.
 
-    temperature:    divides the logits; 0, the papers' way, takes the most likely code (VALL-E, section 4.3)
+    temperature:    divides the logits; 0, the papers' way, takes the most likely code (VALL-E, section 4.3). None:
+                    codes that sum to what the model expects the latent to be, so that where it is unsure speech has
+                    the middle of what is possible and not one guess
     stages:         codebooks filled in after the first, always in rising order since each is predicted from those
                     below; fewer than 7 leave the last ones out, and speech sounds coarser
     prompt_seconds: longest acoustic prompt; None: as long as the longest in training. VALL-E has 3 s
     """
 
-    temperature: float = 0.0
+    temperature: float | None = None
     stages: int = 7
     prompt_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        if self.temperature < 0:
+        if self.temperature is not None and self.temperature < 0:
             raise ValueError(f"NAR temperature {self.temperature} must not be negative")
         if not 0 <= self.stages <= 7:
             raise ValueError(f"NAR stages {self.stages} must be 0 to 7")

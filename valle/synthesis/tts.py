@@ -215,6 +215,7 @@ class TTS:
             ready = len(whole) if last else len(whole) - around
             if ready > given:
                 left = max(0, given - around)
+                left -= left % 2  # Griffin and Lim's iteration begins alike at every other frame
                 samples = self.codec.decode(whole[left:])
                 yield self.spoken(samples[(given - left) * hop : (ready - left) * hop])
                 given = ready
@@ -280,11 +281,11 @@ class TTS:
         device = self.nar.phoneme_embedding.weight.device
         text, prompt, target = (_padded(rows, device) for rows in (phonemes, prompts, first))
         noise = None
-        if sampling.temperature > 0:
+        if sampling.temperature:
             generators = [torch.Generator().manual_seed(NAR_SEED + seed) for seed in seeds]
             drawn = [torch.rand(len(f), 8, generator=g) for f, g in zip(first, generators, strict=True)]
             noise = pad_sequence(drawn, batch_first=True).to(device)
-        codes = self.nar.generate(*text, *prompt, *target, sampling, noise).cpu()
+        codes = self.nar.generate(*text, *prompt, *target, sampling, noise, self.codec.codebooks.to(device)).cpu()
         return [item[: len(row)] for item, row in zip(codes, first, strict=True)]
 
 

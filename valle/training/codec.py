@@ -7,20 +7,22 @@ from typing import Any
 import lightning as L
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from valle.codec import Codec
 from valle.codec.encodec_package import MultiScaleSTFTDiscriminator
+from valle.codec.frame_rate import FrameRateCodec
 from valle.codec.networks import CodecNetwork, build_network
 from valle.codec.quantizer import codebook_vectors
 from valle.codec.trained import TrainedCodec
 from valle.errors import UserError
 from valle.text.phones import PHONE_CLASSES, UNKNOWN
-from valle.training.codec_losses import Balancer, SpectralLoss, adversarial_losses, discriminator_loss
+from valle.training.codec_losses import Balancer, MagnitudeLoss, SpectralLoss, adversarial_losses, discriminator_loss
 
-LOSS_WEIGHTS = {"time": 0.1, "complex": 2.0, "mel": 1.0, "adversarial": 1.5, "features": 1.5}
+LOSS_WEIGHTS = {"time": 0.1, "complex": 2.0, "mel": 1.0, "magnitude": 1.0, "adversarial": 1.5, "features": 1.5}
 
 
 class CodecModule(L.LightningModule):
@@ -64,9 +66,13 @@ class CodecModule(L.LightningModule):
         self.save_hyperparameters()
         self.automatic_optimization = False
         self.network: CodecNetwork = build_network(network)
-        self.spectral_loss = SpectralLoss(self.network.sample_rate)
+        self.spectral_loss: SpectralLoss | MagnitudeLoss = SpectralLoss(self.network.sample_rate)
+        if isinstance(self.network, FrameRateCodec) and not self.network.phases:
+            self.spectral_loss = MagnitudeLoss(self.network.sample_rate, self.network.n_fft)
         self.discriminator = None
         if discriminator_start is not None:
+            if isinstance(self.spectral_loss, MagnitudeLoss):
+                raise UserError("network.phases false: a discriminator hears waveforms; leave discriminator_start out")
             self.discriminator = MultiScaleSTFTDiscriminator(discriminator_filters)
         self.phone_head = None
         if phone_loss:
@@ -75,12 +81,24 @@ class CodecModule(L.LightningModule):
         self.balancer = Balancer(LOSS_WEIGHTS | (loss_weights or {}))
 
     def start_from(self, codec: Codec) -> None:
-        """Copy the weights of a codec that was trained here. Raises UserError for another, or other sizes."""
+        """Copy the weights of a codec that was trained here. A network without phases takes what one with them has for
+        magnitudes. Raises UserError for another codec, or other sizes."""
         if not isinstance(codec, TrainedCodec):
             raise UserError(f"codec {codec.name!r} was not trained here; training can start from one that was")
         layers: Any = self.network.quantizer.vq.layers
+        own, other = self.network, codec.network
+        state = other.state_dict()
+        if isinstance(own, FrameRateCodec) and isinstance(other, FrameRateCodec) and other.parts > own.parts:
+            layout = {"part": other.parts, "sub": other.subframes}
+            for name in ("encoder.embed.weight", "decoder.head.weight", "decoder.head.bias"):
+                side = (
+                    "d (sub part bin) -> part d (sub bin)"
+                    if name.startswith("enc")
+                    else "(sub part bin) ... -> part (sub bin) ..."
+                )
+                state[name] = rearrange(state[name], side, **layout)[0]
         try:
-            self.network.load_state_dict(codec.network.state_dict())
+            own.load_state_dict(state)
         except RuntimeError as error:
             raise UserError(f"codec {codec.name!r} has other sizes ({str(error).splitlines()[-1].strip()})") from error
         for layer in layers:  # moving averages are not kept: as if each code had been used once a step
@@ -88,14 +106,14 @@ class CodecModule(L.LightningModule):
             layer._codebook.cluster_size.fill_(1.0)
 
     def _reconstruct(self, audio: Tensor, phones: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """audio (batch, time) -> reconstruction (batch, time), the loss of what is between, and its parts.
+        """audio (batch, time) -> reconstruction, see `_losses`, the loss of what is between, and that loss's parts.
 
         phones: (batch, frames) classes
         """
         with torch.set_grad_enabled(self.training and self.hparams["train_encoder"]):
             latent = self.network.encode_latent(audio)
         if self.training and self.global_step < self.hparams["quantize_start"]:
-            return self.network.decode_latent(latent), latent.new_zeros(()), {}
+            return self._decode(latent), latent.new_zeros(()), {}
         quantizer = self.network.quantizer.train(self.training and self.hparams["train_encoder"])
         with torch.autocast(audio.device.type, enabled=False):
             quantized, codes, commitment = quantizer.vq(latent.transpose(1, 2), self._codebooks_used())
@@ -108,7 +126,18 @@ class CodecModule(L.LightningModule):
                 parts["phone"] = F.cross_entropy(logits, phones, ignore_index=UNKNOWN)
                 parts["phone_accuracy"] = (logits.argmax(1) == phones)[phones != UNKNOWN].float().mean()
                 inner = inner + self.hparams["phone_loss"] * parts["phone"]
-        return self.network.decode_latent(quantized.transpose(1, 2)), inner, parts
+        return self._decode(quantized.transpose(1, 2)), inner, parts
+
+    def _decode(self, latent: Tensor) -> Tensor:
+        if isinstance(self.network, FrameRateCodec) and not self.network.phases:
+            return self.network.decode_magnitudes(latent)
+        return self.network.decode_latent(latent)
+
+    def _losses(self, output: Tensor, audio: Tensor) -> dict[str, Tensor]:
+        """Of a reconstruction, by name; without phases it has nothing to be compared with but magnitudes."""
+        if isinstance(self.network, FrameRateCodec) and not self.network.phases:
+            return self.spectral_loss(output, self.network.magnitudes(audio))
+        return {"time": F.l1_loss(output, audio), **self.spectral_loss(output, audio)}
 
     def _codebooks_used(self) -> int:
         if self.training and torch.rand(()) < self.hparams["quantizer_dropout"]:
@@ -123,7 +152,7 @@ class CodecModule(L.LightningModule):
         output, inner, parts = self._reconstruct(audio, phones)
         with torch.autocast(audio.device.type, enabled=False):
             waveform = output.detach().requires_grad_()
-            losses = {"time": F.l1_loss(waveform, audio), **self.spectral_loss(waveform, audio)}
+            losses = self._losses(waveform, audio)
             critic = None
             if self.discriminator is not None and self.global_step >= self.hparams["discriminator_start"]:
                 critic, adversarial = self._adversarial(waveform, audio)
@@ -154,8 +183,9 @@ class CodecModule(L.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
         audio, phones = batch
         output, _, parts = self._reconstruct(audio, phones)
-        losses = self.spectral_loss(output, audio)
-        losses["loss"] = losses["mel"] + losses["complex"] + self.hparams["phone_loss"] * parts.get("phone", 0.0)
+        losses = self._losses(output, audio)
+        finer = losses["complex"] if "complex" in losses else losses["magnitude"]
+        losses["loss"] = losses["mel"] + finer + self.hparams["phone_loss"] * parts.get("phone", 0.0)
         self.log_dict({f"valid/{name}": loss for name, loss in (losses | parts).items()}, batch_size=len(audio))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -21,6 +21,26 @@ def mel_filters(sample_rate: int, n_fft: int, num_mels: int) -> Tensor:
     return filters / filters.sum(0).clamp(min=1e-5)
 
 
+class MagnitudeLoss(nn.Module):
+    """Of STFT magnitudes themselves, where a network tells these and no phases.
+
+    mel:       L1 distance of log mel spectra
+    magnitude: L1 distance of magnitudes compressed to |X| ** 0.3
+    """
+
+    mels: Tensor
+
+    def __init__(self, sample_rate: int, n_fft: int) -> None:
+        super().__init__()
+        self.register_buffer("mels", mel_filters(sample_rate, n_fft, num_mels=80), persistent=False)
+
+    def forward(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """output, target: (batch, bin, time). Returns the two losses by name."""
+        mel, target_mel = (((m.transpose(1, 2) @ self.mels) + 1e-3).log() for m in (output, target))
+        compressed, target_compressed = ((m + 1e-5) ** 0.3 for m in (output, target))
+        return {"mel": F.l1_loss(mel, target_mel), "magnitude": F.l1_loss(compressed, target_compressed)}
+
+
 class SpectralLoss(nn.Module):
     """Multi-scale mel loss and compressed complex STFT loss, from one STFT a scale.
 
