@@ -1,6 +1,6 @@
 """Loops and silences with and without repetition aware sampling, by top-p.
 
-    python benchmarks/repetition.py DATA [--model mini] [--utterances 100] [--output FILE.svg]
+    python benchmarks/repetition.py DATA [--model small] [--utterances 100] [--output FILE.svg]
 
 Speaks utterances of a data directory, each in its own speaker's voice, and counts in how many of them the first
 codebook loops for half a second or more, a silence lasts a second or more, or the end was not found. The recordings'
@@ -76,7 +76,7 @@ def plot(rows: dict[tuple[float, bool], dict[str, float]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--model", default="mini")
+    parser.add_argument("--model", default="small")
     parser.add_argument("--utterances", type=int, default=100)
     parser.add_argument("--batch-size", type=int, default=25)
     parser.add_argument("--output", type=Path, help="plot")

@@ -207,7 +207,7 @@ def transformers_steps(dtype: torch.dtype, new: int) -> float | None:
 
 def sizes() -> dict[str, tuple[Callable[[int], AR], Callable[[], NAR], float]]:
     """How the models of each size are made, and their frame rate."""
-    bundled = valle.load("mini")
+    bundled = valle.load("small")
     small = bundled.ar.config
     return {
         "paper": (
@@ -217,7 +217,7 @@ def sizes() -> dict[str, tuple[Callable[[int], AR], Callable[[], NAR], float]]:
         ),
         "bundled": (
             lambda g: AR(100, small, group_size=g, tied=False).eval(),
-            lambda: NAR(100, bundled.nar.config, local_frames=7).eval(),
+            lambda: NAR(100, bundled.nar.config, local_frames=7, lookup_heads=4).eval(),
             bundled.codec.frame_rate,
         ),
     }
@@ -226,8 +226,8 @@ def sizes() -> dict[str, tuple[Callable[[int], AR], Callable[[], NAR], float]]:
 def run_all(quick: bool) -> dict[str, Any]:
     measured = machine()
     print(json.dumps(measured), flush=True)
-    mini = codec.load("mini")
-    second = timed(lambda: mini.decode(torch.zeros(500, 8, dtype=torch.long)), 3) / 10
+    small = codec.load("small")
+    second = timed(lambda: small.decode(torch.zeros(500, 8, dtype=torch.long)), 3) / 10
     steps = 40 if quick else 200
     runs = []
     for size, (make_ar, make_nar, rate) in sizes().items():
@@ -306,12 +306,13 @@ def accuracies() -> list[dict[str, Any]]:
         build(Path(folder), voices=8, utterances=1)
         utterances = [u for part in ("valid", "test_seen") for u in kaldi.read(Path(folder) / part)]
         for dtype in BYTES:
-            tts = valle.load("mini", dtype=dtype, compiled=COMPILED)
+            tts = valle.load("small", dtype=dtype, compiled=COMPILED)
             codes = [tts.codec.encode(s.samples, s.sample_rate) for s in (audio.read(u.path) for u in utterances)]
             text = [torch.tensor(tts.vocabulary.encode(row)) for row in tts.symbols([u.text for u in utterances])]
             hits: dict[str, list[float]] = {"ar_top1": [], "ar_top10": [], "nar_stage1_top10": []}
             with torch.inference_mode():
                 for phonemes, c in zip(text, codes, strict=True):
+                    c = c[len(c) % tts.ar.group_size :]
                     pair = phonemes[None], torch.tensor([len(phonemes)])
                     logits = teacher_forced(tts.ar, phonemes, c[:, 0])
                     targets = tts.ar.targets(c[None, :, 0], torch.tensor([len(c)]))
@@ -328,21 +329,22 @@ def accuracies() -> list[dict[str, Any]]:
 
 
 def teacher_forced(model: AR, phonemes: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-    """What `AR.forward` gives for one row of (frames,) codes and G = 1, by the steps that decoding takes."""
+    """What `AR.forward` gives for one row of (frames,) codes, which G divides, by the steps that decoding takes."""
     nothing, count = codes[None, :0], torch.tensor([len(phonemes)])
     text = KVCache(model.config, 1, len(phonemes) + model.marks, like=model.code_embedding.weight)
     logits = [model.prefill(phonemes[None], count, nothing, torch.tensor([0]), text)]
     dtype = getattr(model.transformer, "cache_dtype", torch.float32)
-    cache = KVCache(model.config, 1, text.filled + len(codes), like=torch.empty(0, dtype=dtype))
+    groups = codes.view(-1, model.group_size)
+    cache = KVCache(model.config, 1, text.filled + len(groups), like=torch.empty(0, dtype=dtype))
     cache.place([0], text)
-    for position, code in enumerate(codes):
-        logits.append(model.step(code.view(1, 1), torch.tensor([position]), cache))
+    for position, group in enumerate(groups):
+        logits.append(model.step(group[None], torch.tensor([position]), cache))
     return torch.stack(logits, dim=1)
 
 
 def first_audio() -> dict[str, float]:
     """Seconds until the bundled model's first chunk of a stream, and until its last, with their seconds of audio."""
-    tts = valle.load("mini", compiled=COMPILED)
+    tts = valle.load("small", compiled=COMPILED)
     voice = Prompt(torch.zeros(150, 8, dtype=torch.long), None)
     text = "The old baker sold a golden apple to the young queen before the rain began."
     list(tts.stream("Hello.", voice))

@@ -29,11 +29,14 @@ def ar(request: pytest.FixtureRequest) -> AR:
     return sharpen(AR(12, TINY, codebook_size=50, layout=request.param)).eval()
 
 
-@pytest.fixture(params=[("valle", 0), ("valle", 7), ("valle2", 0)], ids=["valle", "local_frames", "valle2"])
+@pytest.fixture(params=[("valle", 0, 0), ("valle", 7, 2), ("valle2", 0, 0)], ids=["valle", "shortcuts", "valle2"])
 def nar(request: pytest.FixtureRequest) -> NAR:
     torch.manual_seed(0)
-    layout, local_frames = request.param
-    return sharpen(NAR(12, TINY, codebook_size=50, local_frames=local_frames, layout=layout)).eval()
+    layout, frames, heads = request.param
+    model = NAR(12, TINY, codebook_size=50, local_frames=frames, lookup_heads=heads, layout=layout)
+    if model.lookup is not None:
+        torch.nn.init.normal_(model.lookup.out.weight, std=0.1)  # begins as zero
+    return sharpen(model).eval()
 
 
 def sharpen(model: torch.nn.Module) -> torch.nn.Module:
@@ -136,7 +139,7 @@ def evaluated(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for speaker, (prompt, u, *_) in list(by_speaker.items())[:3]:
         lines.append(f"{u.id}\t{prompt.path}\t{prompt.text}\t{u.text}\t{u.path}\t{speaker}")
     (folder / "list.tsv").write_text("\n".join(lines) + "\n")
-    evaluate(folder, "--model", "mini", "--results", folder / "RESULTS.md", "--recipe", "egs/none")
+    evaluate(folder, "--model", "small", "--results", folder / "RESULTS.md", "--recipe", "egs/none")
     return folder
 
 

@@ -376,7 +376,7 @@ def test_one_command_gives_every_form_of_the_table(evaluated: Path) -> None:
         assert wer["value"] == sum(row["word_errors"] for row in own) / sum(row["words"] for row in own)
         assert wer["low"] <= wer["value"] <= wer["high"]
     assert document["recipe"] == "egs/none"
-    assert "--model mini" in document["command"]
+    assert "--model small" in document["command"]
     assert document["systems"]["synthesized"]["rtf"]["value"] > 0
     spoken = [json.loads(line) for line in (evaluated / "wav" / "speech.jsonl").read_text().splitlines()]
     assert {line["file"] for line in spoken} == {f"{row['id']}.wav" for row in rows}

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tests.conftest import TINY, sharpen
-from valle.models.ar import AR
-from valle.models.nar import NAR
+from valle.models.ar import AR, regrouped
+from valle.models.nar import NAR, PromptLookup
 from valle.models.sampling import NARSampling
 from valle.models.transformer import KVCache, Layout, length_mask, sinusoidal_positions, splice
 
@@ -202,16 +202,49 @@ def test_valle2_has_two_marks_between_text_and_speech_and_valle_one(layout: Layo
     assert (model.most_frames is None) == (layout == "valle")
 
 
-def test_a_model_of_groups_can_begin_as_one_of_single_codes() -> None:
-    single, double = grouped(1), grouped(2)
-    double.start_from_single_codes()
-    groups = {name: value for name, value in double.state_dict().items() if name.startswith("group_")}
-    double.load_state_dict({**single.state_dict(), **groups})
-    codes = ids(1, 2, high=50)
-    lengths = torch.tensor([5]), torch.tensor([2])
-    found = double(ids(1, 5), lengths[0], codes, lengths[1])
-    last = single(ids(1, 5), lengths[0], codes[:, 1:], torch.tensor([1]))  # a group stands where a code stood
-    torch.testing.assert_close(found, last.expand(-1, -1, 2, -1))
+def test_a_model_can_begin_as_one_of_other_groups() -> None:
+    """What begins as the other says what it would say of the codes that both hear: the last ones of a group."""
+    torch.manual_seed(0)
+    models = {size: sharpen(AR(12, TINY, 50, size, tied=False)).eval() for size in (1, 2, 4)}
+    text, codes = (ids(1, 5), torch.tensor([5])), ids(1, 4, high=50)
+    for other, size in ((1, 2), (1, 4), (2, 4), (2, 1), (4, 2), (4, 1)):
+        source = AR(12, TINY, 50, other, tied=False).eval()
+        state, kept = models[other].state_dict(), min(other, size)
+        if other > 1:  # deaf to the codes that a smaller group has not
+            state["group_embedding.weight"][:, : -kept * TINY.dim] = 0
+        source.load_state_dict(state)
+        begun = AR(12, TINY, 50, size, tied=False).eval()
+        begun.load_state_dict(regrouped(state, size, other))
+        expected = source(*text, codes[:, -other:], torch.tensor([other]))
+        found = begun(*text, codes[:, -size:], torch.tensor([size]))
+        for place in range(size):
+            torch.testing.assert_close(found[:, :, place], expected[:, :, min(place, other - 1)], atol=1e-4, rtol=1e-4)
+
+
+def test_single_codes_do_not_begin_as_tied_groups() -> None:
+    with pytest.raises(ValueError, match="tied"):
+        regrouped(grouped(2).state_dict(), 1, 2)
+
+
+def test_the_lookup_finds_what_the_prompt_has_where_its_first_code_is_the_same() -> None:
+    torch.manual_seed(0)
+    lookup, embedding = PromptLookup(TINY.dim, 1), torch.nn.Embedding(9, TINY.dim)
+    lookup.log_sharpness.data += 12  # sharp: the nearest frame alone
+    torch.nn.init.eye_(lookup.out.weight)
+    torch.nn.init.zeros_(lookup.out.bias)
+    first, prompt = embedding(torch.tensor([[3, 1, 3]])), torch.randn(1, 4, TINY.dim)
+    prompt_first = embedding(torch.tensor([[1, 3, 2, 3]]))
+    found = lookup(first, prompt_first, prompt, torch.tensor([3]))  # the fourth frame is padding
+    torch.testing.assert_close(found, prompt[:, [1, 0, 1]])
+
+
+def test_neighbours_never_drown_what_the_blocks_add() -> None:
+    nar = NAR(12, TINY, codebook_size=50, local_frames=7)
+    for scale in (1, 1000):
+        for convolution in (nar.neighbours.expand, nar.neighbours.contract):
+            convolution.weight.data *= scale
+        size = nar.neighbours(torch.randn(1, 9, TINY.dim), torch.tensor([9])).std()
+        torch.testing.assert_close(size, torch.tensor(1.0), atol=0.1, rtol=0)
 
 
 def test_targets_are_codes_then_a_group_of_end_marks_then_nothing() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import yaml
+from safetensors import safe_open
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import valle
@@ -19,7 +20,8 @@ from valle.data import kaldi
 from valle.data.batches import NEVER, Batch
 from valle.errors import UserError
 from valle.models.ar import AR
-from valle.models.transformer import TransformerConfig
+from valle.models.nar import NAR
+from valle.models.transformer import Layout, TransformerConfig
 from valle.training import ARModule, NARModule
 from valle.training.cli import train as train_command
 from valle.training.cli import with_bases
@@ -126,7 +128,12 @@ def test_what_a_voice_prompt_holds_is_not_predicted_again(run_directory: Path) -
 def test_an_exported_model_speaks_and_training_starts_from_it(
     run_directory: Path, tokens: Path, speech: Path, tmp_path: Path
 ) -> None:
-    command("python", "-m", "valle.training.export_model", run_directory, tmp_path / "model")
+    origin = tmp_path / "origin.json"
+    origin.write_text('{"data": "espeak-ng, 6 hours"}')
+    command("python", "-m", "valle.training.export_model", run_directory, tmp_path / "model", "--provenance", origin)
+    with safe_open(tmp_path / "model" / "ar.safetensors", "pt") as file:
+        assert file.metadata()["data"] == "espeak-ng, 6 hours"
+        assert int(file.metadata()["steps"]) > 0
     assert {path.name for path in (tmp_path / "model").iterdir()} == {
         "ar.json", "ar.safetensors", "nar.json", "nar.safetensors"
     }  # fmt: skip
@@ -248,6 +255,16 @@ def test_training_without_tokens_is_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("content", ["{", "[1]"])
+def test_a_provenance_that_is_no_json_object_is_named(content: str, run_directory: Path, tmp_path: Path) -> None:
+    (tmp_path / "origin.json").write_text(content)
+    done = command("python", "-m", "valle.training.export_model", run_directory, tmp_path / "model", "--provenance",
+                   tmp_path / "origin.json", check=False)  # fmt: skip
+    assert done.returncode == 2
+    assert "origin.json" in done.stderr
+    assert not (tmp_path / "model").exists()
+
+
 def test_a_codec_is_trained_exported_and_loaded(speech: Path, tmp_path: Path) -> None:
     (tmp_path / "files.lst").write_text(f"{speech}\n")
     recipe = Path(__file__).parents[1] / "recipes" / "codec" / "mini.yaml"
@@ -271,27 +288,59 @@ def test_each_group_of_codes_speaks_the_phoneme_that_has_begun_last(group_size: 
         assert spoken == [[0, 2, 2, 3], [-1, 0, -1, -1], [-1] * 4]
 
 
+SPOKEN = [0, 2, 2, -1]  # of four steps, the last not known
+
+
+def guide_by_hand(attention: torch.Tensor) -> torch.Tensor:
+    """Of (step, key) attention: the phoneme spoken counts wholly, its neighbours half, theirs a quarter."""
+    sums = [sum(row[k] * 0.5 ** abs(k - place) for k in range(5) if abs(k - place) < 3)
+            for row, place in zip(attention, SPOKEN[:3], strict=False)]  # fmt: skip
+    return -torch.stack(sums).log().mean()  # type: ignore[arg-type]
+
+
 def test_the_guide_scores_what_the_first_head_of_a_block_attends_to() -> None:
     torch.manual_seed(0)
     model = AR(9, TransformerConfig(2, 2, 16, 32, 0.0), codebook_size=8)
     phonemes, codes = torch.randint(1, 9, (1, 5)), torch.randint(0, 8, (1, 4))
-    lengths = torch.tensor([5]), torch.tensor([4])
+    lengths, heard = torch.tensor([5]), []
+    model.transformer.blocks[1].register_forward_pre_hook(lambda _, inputs: heard.append(inputs[0]))
     with GuidedAttention(model) as guide:
-        model.loss(phonemes, lengths[0], codes, lengths[1])
-    (x,) = guide.inputs
-    query, key, _ = model.transformer.blocks[1].queries_keys(x, None)  # type: ignore[operator]
-    spoken = [0, 2, 2, -1]
-    terms = []
-    for step, place in enumerate(spoken[:3]):
-        attention = (query[0, 0, 5 + step] @ key[0, 0, : 6 + step].T / 8**0.5).softmax(-1)
-        terms.append(-torch.log(sum(attention[k] * 0.5 ** abs(k - place) for k in range(5) if abs(k - place) < 3)))
-    loss = guide.loss(torch.tensor([spoken]), lengths[0], given=0)
-    torch.testing.assert_close(loss, torch.stack(terms).mean(), atol=1e-3, rtol=1e-3)
+        model.loss(phonemes, lengths, codes, torch.tensor([4]))
+    query, key, _ = model.transformer.blocks[1].queries_keys(heard[0], None)  # type: ignore[operator]
+    scores = query[0, 0, 5:9] @ key[0, 0].T / 8**0.5
+    causal = torch.arange(10) > torch.arange(5, 9)[:, None]
+    loss = guide.loss(torch.tensor([SPOKEN]), lengths, first=torch.tensor([5]))
+    expected = guide_by_hand(scores.masked_fill(causal, -torch.inf).softmax(-1))
+    torch.testing.assert_close(loss, expected, atol=1e-3, rtol=1e-3)
 
 
-def test_without_a_guide_the_loss_is_the_papers(tokens: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", ["valle", "valle2"])
+def test_the_guide_of_the_nar_model_sees_the_whole_sequence_without_its_padding(layout: Layout) -> None:
+    torch.manual_seed(0)
+    model = NAR(9, TransformerConfig(2, 2, 16, 32, 0.0), codebook_size=8, layout=layout)
+    phonemes, codes = torch.randint(1, 9, (2, 5)), torch.randint(0, 8, (2, 7, 8))
+    lengths, prompts, stages = torch.tensor([5, 5]), torch.tensor([3, 3]), torch.tensor([1, 2])
+    frames, heard = torch.tensor([4, 7]), []
+    model.transformer.blocks[1].register_forward_pre_hook(
+        lambda _, inputs, named: heard.append((inputs[0], named["stage"])), with_kwargs=True
+    )
+    with GuidedAttention(model) as guide:
+        model.loss(phonemes, lengths, codes[:, :3], prompts, codes, frames, stages)
+    marks = 2 * (layout == "valle2")  # one of them between the text and the prompt
+    first, whole = lengths + prompts + marks // 2, lengths + prompts + marks + frames
+    x, stage = heard[0]
+    query, key, _ = model.transformer.blocks[1].queries_keys(x, stage)  # type: ignore[operator]
+    attention = (query[0, 0, first[0] : first[0] + 4] @ key[0, 0, : whole[0]].T / 8**0.5).softmax(-1)
+    spoken = torch.tensor([SPOKEN + [-1] * 3, [-1] * 7])
+    torch.testing.assert_close(
+        guide.loss(spoken, lengths, first, whole), guide_by_hand(attention), atol=1e-3, rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize("module", ["ARModule", "NARModule"])
+def test_without_a_guide_the_loss_is_the_papers(module: str, tokens: Path, tmp_path: Path) -> None:
     for weight in (0.0, 1.0):
-        train("ARModule", tokens, tmp_path / f"{weight}", 1, f"--model.init_args.guided_attention={weight}",
+        train(module, tokens, tmp_path / f"{weight}", 1, f"--model.init_args.guided_attention={weight}",
               "--trainer.log_every_n_steps=1")  # fmt: skip
     tags = []
     for weight in (0.0, 1.0):

@@ -71,7 +71,7 @@ def test_silence_stays_silent() -> None:
 
 def test_speech_is_marked_unless_told_not_to(speech: Path, tmp_path: Path) -> None:
     for name, options in (("with", []), ("without", ["--no-watermark"])):
-        command("valle-synth", "--model", "mini", "--prompt", speech, "--text", "The baker sold a loaf.", *options,
+        command("valle-synth", "--model", "small", "--prompt", speech, "--text", "The baker sold a loaf.", *options,
                 "-o", tmp_path / f"{name}.wav")  # fmt: skip
     found = command("valle-eval", "watermark", tmp_path / "with.wav", tmp_path / "without.wav", speech).stdout
     assert [line.split(": ")[1].split(" (")[0] for line in found.splitlines()] == ["synthesized", "no mark", "no mark"]

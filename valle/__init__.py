@@ -1,6 +1,6 @@
 """valle: neural codec language model text-to-speech (VALL-E and VALL-E 2).
 
-tts = valle.load("exp/mini")
+tts = valle.load("small")
 audio = tts.synthesize("Hello there.", prompt="3s.wav")
 audio.save("hello.wav")
 """

@@ -66,3 +66,26 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 def cache_directory() -> Path:
     """Where compiled code is kept: `$XDG_CACHE_HOME/valle`, or `~/.cache/valle`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "valle"
+
+
+def write_weights(path: Path, weights: dict[str, Any], provenance: dict[str, Any]) -> None:
+    """Write tensors in half precision as safetensors, with where they come from as the file's metadata."""
+    from safetensors.torch import save_file
+
+    with atomic_path(path) as temporary:
+        halves = {name: weight.half().contiguous() for name, weight in weights.items()}
+        save_file(halves, temporary, metadata={key: str(value) for key, value in provenance.items()})
+        temporary.chmod(0o644)  # the library leaves it to its owner alone
+
+
+def read_provenance(path: Path | None) -> dict[str, Any]:
+    """What is to be said of where weights come from: a JSON object, or nothing. Raises UserError for another file."""
+    if path is None:
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error}); give an object of names and texts") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: not a JSON object; give one of names and texts")
+    return found

@@ -10,10 +10,10 @@ cd "$(dirname "$0")"
 . ../utils/options.sh
 stage=1
 list=list.txt
-codec=mini             # or encodec_24khz, with recipes of its size
+codec=small            # or encodec_24khz, with recipes of its size
 ar_config=../../recipes/mini/ar.yaml
 nar_config=../../recipes/mini/nar.yaml
-init=mini              # bundled model or run directory that both trainings go on from; none: from nothing
+init=small             # bundled model or run directory that both trainings go on from; none: from nothing
 shard_size=500
 held_out=10            # utterances for validation, and as many for the test
 test_utterances=10     # scored

@@ -20,11 +20,11 @@ kokoro_held_out=2      # and so many that are tested, one for validation besides
 seed=0
 codec=small            # bundled codec or folder; train: stage 2 trains `mini` on, into $exp/codec/exported
 codec_config=../../recipes/codec/small.yaml
+decoder_config=../../recipes/codec/small_decoder.yaml   # its decoder goes on with this
 ar_config=../../recipes/bundled/ar.yaml
 nar_config=../../recipes/bundled/nar.yaml
-ar_init=mini           # bundled model or run directory that the AR training goes on from; none: from nothing
-nar_init=none          # and the NAR training
-codec_options=         # further options for the codec's training alone, e.g. "--trainer.max_steps 20"
+init=none              # bundled model or run directory that both trainings go on from; none: from nothing
+codec_options=         # further options for both trainings of the codec, e.g. "--trainer.max_steps 20"
 ar_options=            # for the AR model's
 nar_options=           # and for the NAR model's
 synth_options=         # further options of valle-synth
@@ -41,10 +41,8 @@ if [ "$codec" = train ]; then
   train_codec=yes
   codec=$exp/codec/exported
 fi
-ar_init_options=(--init_from "$ar_init")
-[ "$ar_init" != none ] || ar_init_options=()
-nar_init_options=(--init_from "$nar_init")
-[ "$nar_init" != none ] || nar_init_options=()
+init_options=(--init_from "$init")
+[ "$init" != none ] || init_options=()
 
 # speak NAME ENGINE LINES CAST FIRST:END UTTERANCES FIRST_LINE
 speak() {
@@ -96,11 +94,17 @@ train_sets=(flite festival piper kokoro espeak/train people_train people_resampl
 valid_sets=(flite_valid piper_valid kokoro_valid espeak/valid)
 
 # These to train on twice and three times: the voices that are most like what is to come.
+codec_data=(
+  --data.init_args.train "$(there data "${train_sets[@]}" kokoro people_train people_train)"
+  --data.init_args.valid "$(there data "${valid_sets[@]}")"
+)
 if wanted 2 && [ -n "$train_codec" ]; then
   step 2-codec $train_cmd valle-train fit --config "$codec_config" --trainer.default_root_dir "$exp/codec" --init_from mini \
-    --data.init_args.train "$(there data "${train_sets[@]}" kokoro people_train people_train)" \
-    --data.init_args.valid "$(there data "${valid_sets[@]}")" $codec_options
-  step 2-export python -m valle.training.export_codec "$exp/codec/last.ckpt" "$codec"
+    "${codec_data[@]}" $codec_options
+  step 2-export python -m valle.training.export_codec "$exp/codec/last.ckpt" "$exp/codec/before" --provenance provenance.json
+  step 2-decoder $train_cmd valle-train fit --config "$decoder_config" --trainer.default_root_dir "$exp/decoder" \
+    --init_from "$exp/codec/before" "${codec_data[@]}" $codec_options
+  step 2-export-decoder python -m valle.training.export_codec "$exp/decoder/last.ckpt" "$codec" --provenance provenance.json
 fi
 
 if wanted 3; then
@@ -116,12 +120,12 @@ data_options=(
 
 if wanted 4; then
   step 4-ar $train_cmd valle-train fit --config "$ar_config" --trainer.default_root_dir "$exp/ar" \
-    "${data_options[@]}" ${ar_init_options[@]+"${ar_init_options[@]}"} $ar_options
+    "${data_options[@]}" ${init_options[@]+"${init_options[@]}"} $ar_options
 fi
 
 if wanted 5; then
   step 5-nar $train_cmd valle-train fit --config "$nar_config" --trainer.default_root_dir "$exp/nar" \
-    "${data_options[@]}" ${nar_init_options[@]+"${nar_init_options[@]}"} $nar_options
+    "${data_options[@]}" ${init_options[@]+"${init_options[@]}"} $nar_options
 fi
 
 heldout_people=()
@@ -148,5 +152,5 @@ if wanted 7; then
 fi
 
 if wanted 8; then
-  step 8-export python -m valle.training.export_model "$exp" "${model:-$exp/small}"
+  step 8-export python -m valle.training.export_model "$exp" "${model:-$exp/small}" --provenance provenance.json
 fi

@@ -9,21 +9,21 @@ cd "$(dirname "$0")"
 
 stage=0
 stop_stage=5
-recipe=valle           # or valle2_g1, valle2_g2, valle2_g4, valle2_g8: so many codes a step, repetition aware sampling
+recipe=valle2_g2       # so many codes a step, repetition aware sampling; or valle2_g1, valle2_g4, valle2_g8, or valle: neither
 voices=8               # training voices, the clearest first; others are held out
 utterances=100         # training utterances a voice
 seed=0
-codec=mini
+codec=small
 ar_config=../../recipes/mini/ar.yaml
 ar_options=            # further options for the AR model's training alone
 synth_options=         # further options of valle-synth
 nar_config=../../recipes/mini/nar.yaml
-init=mini              # bundled model or run directory that both trainings go on from; none: from nothing
+init=small             # bundled model or run directory that both trainings go on from; none: from nothing
 init_learning_rate=1e-4   # peak of the learning rate then
 train_options=         # further options for both trainings, e.g. "--trainer.max_steps 20"
 test_utterances=16     # scored of each test set
 results=               # file that gets the tables of scores, and what made them; empty: RESULTS.md of $exp
-exp=                   # folder of the run; by default exp, or exp/RECIPE for another recipe than valle
+exp=                   # folder of the run; by default exp, or exp/RECIPE for another recipe than valle2_g2
 
 . ../utils/parse_options.sh
 . ./path.sh
@@ -31,17 +31,19 @@ exp=                   # folder of the run; by default exp, or exp/RECIPE for an
 . ../utils/stages.sh
 case $recipe in
   valle)
-    exp=${exp:-exp} ;;
+    group_size=1 ;;
   valle2_g[1248])
-    exp=${exp:-exp/$recipe}
-    # The bundled model speaks single codes: groups learn from it, which takes more steps at a higher rate.
-    ar_options="--model.init_args.group_size ${recipe#valle2_g} --trainer.max_steps 1200 \
-      --model.init_args.learning_rate 7e-4 --model.init_args.warmup_steps 50 $ar_options"
+    group_size=${recipe#valle2_g}
     synth_options="--repetition-aware $synth_options" ;;
   *)
     echo "$0: --recipe $recipe is not known; use valle, valle2_g1, valle2_g2, valle2_g4 or valle2_g8" >&2
     exit 2 ;;
 esac
+exp=${exp:-exp$([ "$recipe" = valle2_g2 ] || echo "/$recipe")}
+ar_options="--model.init_args.group_size $group_size $ar_options"
+# The bundled model speaks pairs of codes: others learn from it, which takes more steps at a higher rate.
+[ "$group_size" = 2 ] || ar_options="--trainer.max_steps 1200 --model.init_args.learning_rate 7e-4 \
+  --model.init_args.warmup_steps 50 $ar_options"
 init_options=(--init_from "$init" --model.init_args.learning_rate "$init_learning_rate")
 [ "$init" != none ] || init_options=()
 

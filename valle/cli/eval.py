@@ -16,7 +16,7 @@ ENCODER = "resemblyzer comes along; else the papers' wavlm_large_finetune.pth, o
 
 
 def _judges(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--codec", default="mini", help="of the round trip: a bundled codec, a folder, or EnCodec")
+    parser.add_argument("--codec", default="small", help="of the round trip: a bundled codec, a folder, or EnCodec")
     parser.add_argument("--codec-dir", type=Path, help="where the weights of a pretrained codec lie")
     parser.add_argument("--recognizer", default="whisper-tiny.en", help=RECOGNIZER)
     parser.add_argument("--speaker-encoder", default="resemblyzer", help=ENCODER)

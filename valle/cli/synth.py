@@ -23,7 +23,7 @@ def _parser() -> Parser:
     source.add_argument(
         "--data", type=Path, help="data directory, or test list: each utterance in its speaker's voice, for scoring"
     )
-    parser.add_argument("--model", default="mini", help="run directory, or name of a bundled model")
+    parser.add_argument("--model", default="small", help="run directory, or name of a bundled model")
     parser.add_argument("--codec-dir", type=Path, help="where the weights of a pretrained codec and decoder lie")
     parser.add_argument("--decoder", choices=["vocos"], help="speak EnCodec's codes with Vocos, as in VALL-E 2")
     parser.add_argument("-o", "--output", type=Path, default=Path("out.wav"), help=".wav or .flac, for --text")
@@ -52,7 +52,7 @@ def _parser() -> Parser:
     first = parser.add_argument_group("the first codebook (AR model)")
     first.add_argument("--temperature", type=float, default=1.0, help="0 takes the most likely code")
     first.add_argument("--top-k", type=int, help="keep the k most likely codes")
-    first.add_argument("--top-p", type=float, help="nucleus: keep codes up to this probability (0.7)")
+    first.add_argument("--top-p", type=float, help="nucleus: keep codes up to this probability (0.5)")
     first.add_argument(
         "--repetition-aware", action=argparse.BooleanOptionalAction, default=False, help="VALL-E 2's sampling"
     )

@@ -6,16 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from valle.codec.base import Codec
 from valle.codec.networks import CodecNetwork, build_network
 from valle.codec.quantizer import codebook_vectors
 from valle.errors import UserError
-from valle.files import atomic_path, write_text
+from valle.files import write_text, write_weights
 
 CONFIG, WEIGHTS = "codec.json", "codec.safetensors"
 _TRAINING_ONLY = ("embed_avg", "cluster_size", "inited")  # the quantizer's moving averages
@@ -64,11 +63,6 @@ def load_trained(directory: Path, name: str) -> TrainedCodec:
 
 def export(network: CodecNetwork, config: dict[str, Any], directory: Path, provenance: dict[str, Any]) -> None:
     """Write a trained network as half-precision safetensors beside a JSON of its sizes and where it came from."""
-    state = {
-        key: value.to(torch.float16).contiguous()
-        for key, value in network.state_dict().items()
-        if not key.endswith(_TRAINING_ONLY)
-    }
-    with atomic_path(directory / WEIGHTS) as temporary:
-        save_file(state, temporary, metadata={key: str(value) for key, value in provenance.items()})
+    state = {key: value for key, value in network.state_dict().items() if not key.endswith(_TRAINING_ONLY)}
+    write_weights(directory / WEIGHTS, state, provenance)
     write_text(directory / CONFIG, json.dumps({"network": config, "provenance": provenance}, indent=2) + "\n")

@@ -60,16 +60,6 @@ class AR(nn.Module):
         for weight in (self.phoneme_embedding.weight, self.code_embedding.weight, self.head.weight):
             nn.init.normal_(weight, std=0.02)
 
-    @torch.no_grad()
-    def start_from_single_codes(self) -> None:
-        """Let groups begin as what a model of single codes knows: a group is its last code, and each code of the next
-        group is predicted as the next code would be. For training that goes on from weights of `group_size` 1."""
-        if self.group_size > 1:
-            one = torch.eye(self.config.dim)
-            nothing = torch.zeros(self.config.dim, (self.group_size - 1) * self.config.dim)
-            self.group_embedding.get_parameter("weight").copy_(torch.cat((nothing, one), dim=1))
-            self.group_prediction.get_parameter("weight").copy_(one.repeat(self.group_size, 1))
-
     @property
     def most_frames(self) -> int | None:
         """Frames of prompt and speech that the model has positions for; None: any number."""
@@ -162,3 +152,24 @@ class AR(nn.Module):
         hidden = self.transformer(self.embed_groups(codes, position), mask=mask, cache=cache)
         cache.advance(1, 1)
         return self.predict_group(hidden[:, 0])
+
+
+def regrouped(state: dict[str, Tensor], group_size: int, other: int) -> dict[str, Tensor]:
+    """Weights of an AR model of `other` codes a group -> those of one of `group_size` that begins with what it knows.
+
+    A group is embedded as its last codes were, and each of its codes predicted as the other's at its place, or last.
+    Raises ValueError for tied weights where `group_size` is 1: what embeds a code and what predicts it differ then.
+    """
+    embedding, prediction = "group_embedding.weight", "group_prediction.weight"
+    codes, head = state["code_embedding.weight"], state["head.weight"]
+    dim, kept = codes.shape[1], min(group_size, other)
+    one = torch.eye(dim, dtype=codes.dtype)
+    embeds = state.get(embedding, one)[:, -kept * dim :]
+    predicts = list(state.get(prediction, one).split(dim))
+    predicts = [predicts[min(place, other - 1)] for place in range(group_size)]
+    rest = {name: weight for name, weight in state.items() if name not in (embedding, prediction)}
+    if group_size > 1:
+        return {**rest, embedding: F.pad(embeds, ((group_size - kept) * dim, 0)), prediction: torch.cat(predicts)}
+    if torch.equal(codes, head):
+        raise ValueError("single codes cannot begin as groups whose embedding and prediction are tied")
+    return {**rest, "code_embedding.weight": codes @ embeds.T, "head.weight": head @ predicts[0]}

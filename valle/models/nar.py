@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from valle.models.sampling import NARSampling, draw
@@ -14,18 +15,72 @@ from valle.models.transformer import Layout, Positions, Transformer, Transformer
 
 
 class NeighbouringFrames(nn.Module):
-    """Two convolutions over time around a residual: what attention would have to find out about neighbours."""
+    """Two convolutions over time around a residual, and a norm: what attention would have to find out about frames
+    near by."""
 
     def __init__(self, dim: int, frames: int) -> None:
         super().__init__()
         self.expand = nn.Conv1d(dim, 2 * dim, frames, padding=frames // 2)
         self.contract = nn.Conv1d(2 * dim, dim, 3, padding=1)
+        self.norm = nn.LayerNorm(dim)  # or the sum grows until nothing that the blocks add to it is heard
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """x: (batch, time, dim), right-padded to (batch,) lengths; returns its shape."""
         mask = length_mask(lengths, x.shape[1])[:, None]
         hidden = F.gelu(self.expand(x.transpose(1, 2) * mask))
-        return x + self.contract(hidden * mask).transpose(1, 2)
+        return self.norm(x + self.contract(hidden * mask).transpose(1, 2))
+
+
+class PromptLookup(nn.Module):
+    """What the prompt's frames of like first codes hold: what attention would have to find out about the voice.
+
+    Each head weighs the prompt's frames by how near their first code's embedding is to the target frame's, one nearly
+    all of them alike, others ever fewer.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.log_sharpness = nn.Parameter(torch.linspace(-2.0, 3.5, heads))
+        self.out = nn.Linear(heads * dim, dim)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, first: Tensor, prompt_first: Tensor, prompt: Tensor, prompt_lengths: Tensor) -> Tensor:
+        """Embeddings of first codes, (batch, frames, dim) of the target and (batch, time, dim) of the prompt, and of
+        all the prompt's codes -> (batch, frames, dim) to be added to the target."""
+        query, key = (F.layer_norm(x, x.shape[-1:]).float() for x in (first, prompt_first))
+        nearness = -torch.cdist(query, key).square() / key.shape[2]
+        scores = nearness[:, None] * self.log_sharpness.exp()[:, None, None]
+        unseen = ~length_mask(prompt_lengths, prompt.shape[1])[:, None, None]
+        found = scores.masked_fill(unseen, -1e9).softmax(-1).to(prompt.dtype) @ prompt[:, None]
+        return self.out(rearrange(found, "b h t d -> b t (h d)"))
+
+
+# How far, by what likeness of first codes and over how many frames a model with a lookup is moved towards the prompt's
+# voice: egs/bundled/README.md.
+VOICE_SHARE, VOICE_SHARPNESS, VOICE_FRAMES = 0.6, 8.0, 5
+
+
+def near(first: Tensor, prompt_first: Tensor, prompt_lengths: Tensor) -> Tensor:
+    """How much each prompt frame counts for each target frame, by the vectors of their first codes, (batch, frames, dim)
+    and (batch, time, dim): (batch, frames, time), rows sum to 1."""
+    scores = -VOICE_SHARPNESS * torch.cdist(first, prompt_first).square() / first.shape[2]
+    return scores.masked_fill(~length_mask(prompt_lengths, prompt_first.shape[1])[:, None], -1e9).softmax(-1)
+
+
+def towards_prompt(expected: Tensor, found: Tensor, lengths: Tensor) -> Tensor:
+    """Move what varies slowly in expected vectors towards what the prompt has in like frames, all (batch, frames, dim).
+
+    A small model is too little sure of a voice, so what it expects is nearer to everyone's than the speaker's own.
+    """
+    inside = length_mask(lengths, expected.shape[1])[:, None].to(expected.dtype)
+
+    def smooth(x: Tensor) -> Tensor:
+        sums, counts = (
+            F.avg_pool1d(y, VOICE_FRAMES, 1, VOICE_FRAMES // 2) for y in (x.transpose(1, 2) * inside, inside)
+        )
+        return (sums / counts.clamp(min=1e-9)).transpose(1, 2)
+
+    return expected + VOICE_SHARE * smooth(found - expected)
 
 
 class NAR(nn.Module):
@@ -37,6 +92,8 @@ class NAR(nn.Module):
         codebook_size: entries of each codebook.
         num_codebooks: stages are 1 .. num_codebooks - 1; codebook 0 is the AR model's.
         local_frames: frames that a convolution over the target's embeddings sees; 0 is the papers, without one.
+        lookup_heads: heads that add to each target frame what the prompt has where its first codes are like it; 0 is
+            the papers, without any.
         layout: "valle": stage j enters by adaptive layer norm, and phonemes, prompt and target have positions of their
             own. "valle2": stage j enters as the last token of the sequence, end marks part it from the codes and these
             from the text, prompt and target are one run of positions, and positions are learned (equations 12 to 14).
@@ -49,6 +106,7 @@ class NAR(nn.Module):
         codebook_size: int = 1024,
         num_codebooks: int = 8,
         local_frames: int = 0,
+        lookup_heads: int = 0,
         layout: Layout = "valle",
     ) -> None:
         super().__init__()
@@ -61,12 +119,15 @@ class NAR(nn.Module):
         self.code_embeddings = nn.ModuleList(nn.Embedding(codebook_size, config.dim) for _ in range(num_codebooks))
         self.stage_embedding = nn.Embedding(num_codebooks, config.dim)
         self.neighbours = NeighbouringFrames(config.dim, local_frames) if local_frames else None
+        self.lookup = PromptLookup(config.dim, lookup_heads) if lookup_heads else None
         self.phoneme_positions = Positions(config.dim, learned=layout == "valle2")
         self.prompt_positions = Positions(config.dim, learned=layout == "valle2")
         self.target_positions = Positions(config.dim, learned=False) if layout == "valle" else self.prompt_positions
         self.transformer = Transformer(config, adaptive=layout == "valle")
         for embedding in (self.phoneme_embedding, *self.code_embeddings):
             nn.init.normal_(embedding.weight, std=0.02)
+        # Of length one: the norms are linear in it, so with longer ones a step of the optimiser moves them too far.
+        nn.init.normal_(self.stage_embedding.weight, std=config.dim**-0.5)
 
     @torch.no_grad()
     def start_from_codebooks(self, vectors: Tensor) -> None:
@@ -125,14 +186,17 @@ class NAR(nn.Module):
         phonemes (batch, time) ids; prompt (batch, frames, num_codebooks); codes (batch, frames, >= stage): only
         codebooks below a row's stage are used. All are right-padded, with (batch,) lengths.
         """
-        target = self.embed_codes(codes, stages)
+        target, before = self.embed_codes(codes, stages), self.embed_codes(prompt)
+        if self.lookup is not None:
+            first = self.code_embeddings[0]
+            target = target + self.lookup(first(codes[..., 0]), first(prompt[..., 0]), before, prompt_lengths)
         if self.neighbours is not None:
             target = self.neighbours(target, code_lengths)
         text, text_lengths = self.embed_phonemes(phonemes, phoneme_lengths)
         second = self.layout == "valle2"
         parts = [
             (text, text_lengths),
-            (self.prompt_positions(self.embed_codes(prompt)), prompt_lengths),
+            (self.prompt_positions(before), prompt_lengths),
             (self.target_positions(target, prompt_lengths if second else 0), code_lengths),
         ]
         if second:
@@ -189,12 +253,18 @@ class NAR(nn.Module):
         vectors: (codebook, entry, latent_dim) what the codec's codes stand for, for a temperature of None
         """
         codes, leftover = first_codebook[..., None], torch.zeros((), device=first_codebook.device)
+        weights = None
+        if self.lookup is not None and vectors is not None:
+            weights = near(vectors[0][first_codebook], vectors[0][prompt[..., 0]], prompt_lengths)
         for stage in range(1, 1 + min(sampling.stages, self.num_codebooks - 1)):
             stages = torch.full_like(code_lengths, stage)
             logits = self(phonemes, phoneme_lengths, prompt, prompt_lengths, codes, code_lengths, stages).float()
             if sampling.temperature is None:
                 assert vectors is not None
-                expected = leftover + logits.softmax(-1) @ vectors[stage]
+                expected = logits.softmax(-1) @ vectors[stage]
+                if weights is not None:
+                    expected = towards_prompt(expected, weights @ vectors[stage][prompt[..., stage]], code_lengths)
+                expected = leftover + expected
                 code = (expected @ vectors[stage].T - vectors[stage].square().sum(-1) / 2).argmax(-1)  # the nearest
                 leftover = expected - vectors[stage][code]  # the next stage makes up for it
             elif sampling.temperature == 0:

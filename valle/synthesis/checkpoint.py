@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from valle.errors import UserError
-from valle.files import atomic_path, write_text
+from valle.files import write_text, write_weights
 from valle.models.ar import AR
 from valle.models.lora import merged
 from valle.models.nar import NAR
@@ -73,16 +73,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def export_model(run: Path, directory: Path) -> None:
-    """Write a run's two models to `directory` in half precision. Raises UserError when one is missing or damaged."""
+def export_model(run: Path, directory: Path, provenance: dict[str, Any]) -> None:
+    """Write a run's two models to `directory` in half precision, and where they come from: steps of the run, torch's
+    version and `provenance`. Raises UserError when one is missing or damaged."""
     for kind in ("ar", "nar"):
         path = find_checkpoint(run, kind)
         checkpoint = read_checkpoint(path)
-        provenance = {"steps": checkpoint["global_step"], "torch": torch.__version__}
-        with atomic_path(directory / f"{kind}.safetensors") as temporary:
-            weights = merged(checkpoint["state_dict"])
-            save_file({key: value.half().contiguous() for key, value in weights.items()}, temporary)
-        description = {"hyper_parameters": dict(checkpoint["hyper_parameters"]), "provenance": provenance}
+        origin = {"steps": checkpoint["global_step"], "torch": torch.__version__, **provenance}
+        write_weights(directory / f"{kind}.safetensors", merged(checkpoint["state_dict"]), origin)
+        description = {"hyper_parameters": dict(checkpoint["hyper_parameters"]), "provenance": origin}
         write_text(directory / f"{kind}.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -98,7 +97,7 @@ def load_model(path: Path) -> tuple[AR | NAR, dict[str, Any]]:
             if "group_size" in h:
                 model = AR(vocabulary_size, config, h["codebook_size"], h["group_size"], h["layout"], h["tied"])
             else:
-                sizes = h["codebook_size"], h["num_codebooks"], h["local_frames"]
+                sizes = h["codebook_size"], h["num_codebooks"], h["local_frames"], h["lookup_heads"]
                 model = NAR(vocabulary_size, config, *sizes, h["layout"])
         model.load_state_dict({k.removeprefix("model."): value for k, value in merged(state).items()}, assign=True)
     except (KeyError, RuntimeError) as error:

@@ -21,6 +21,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from valle import codec
 from valle.data.batches import TokensDataModule
 from valle.errors import UserError
+from valle.models.ar import regrouped
 from valle.models.lora import merged, with_adapters
 from valle.synthesis.checkpoint import find_checkpoint, model_directory, read_checkpoint
 from valle.text import Vocabulary
@@ -66,8 +67,8 @@ def has_bfloat16() -> bool:
 def start_from(module: L.LightningModule, source: str) -> None:
     """Copy the weights of a model of the same width: a checkpoint, a run directory or the name of a bundled model.
 
-    Phoneme embeddings go by symbol; new symbols start afresh. An AR model of groups may start from one of single codes,
-    and a deeper model from one of fewer layers: the layers on top begin as doing nothing. A codec starts from a codec.
+    Phoneme embeddings go by symbol; new symbols start afresh. An AR model may start from one of other groups, and a
+    deeper model from one of fewer layers: the layers on top begin as doing nothing. A codec starts from a codec.
     """
     if isinstance(module, CodecModule):
         module.start_from(codec.load(source))
@@ -83,9 +84,13 @@ def start_from(module: L.LightningModule, source: str) -> None:
                 embedding[index] = state[key][before[symbol]]
         embedding[len(module.hparams["vocabulary"]) :] = state[key][len(before) :]
         state = {**state, key: embedding}
-    if isinstance(module, ARModule) and checkpoint["hyper_parameters"]["group_size"] == 1:
-        module.model.start_from_single_codes()
-        state = {**{name: value for name, value in module.state_dict().items() if ".group_" in name}, **state}
+    if isinstance(module, ARModule) and checkpoint["hyper_parameters"]["group_size"] != module.model.group_size:
+        weights = {name.removeprefix("model."): weight for name, weight in state.items()}
+        try:
+            weights = regrouped(weights, module.model.group_size, checkpoint["hyper_parameters"]["group_size"])
+        except ValueError as error:
+            raise UserError(f"--init_from {source}: {error}; leave it out") from error
+        state = {f"model.{name}": weight for name, weight in weights.items()}
     for layer in range(checkpoint["hyper_parameters"]["layers"], module.hparams["layers"]):
         block = f"model.transformer.blocks.{layer}."
         fresh = {name: value for name, value in own.items() if name.startswith(block)}

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 from valle.codec.trained import export
+from valle.errors import UserError
+from valle.files import read_provenance
 from valle.synthesis.checkpoint import read_checkpoint
 from valle.training.codec import CodecModule
 
@@ -14,10 +16,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("directory", type=Path)
+    parser.add_argument("--provenance", type=Path, help="JSON object of more to be said: data, licences")
     args = parser.parse_args()
-    steps = read_checkpoint(args.checkpoint)["global_step"]
-    module = CodecModule.load_from_checkpoint(args.checkpoint, map_location="cpu", weights_only=True)
-    export(module.network, dict(module.hparams["network"]), args.directory, {"steps": steps})
+    try:
+        provenance = {"steps": read_checkpoint(args.checkpoint)["global_step"], **read_provenance(args.provenance)}
+        module = CodecModule.load_from_checkpoint(args.checkpoint, map_location="cpu", weights_only=True)
+        export(module.network, dict(module.hparams["network"]), args.directory, provenance)
+    except UserError as error:
+        parser.exit(2, f"export_codec: {error}\n")
 
 
 if __name__ == "__main__":

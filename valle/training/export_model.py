@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from valle.errors import UserError
+from valle.files import read_provenance
 from valle.synthesis.checkpoint import export_model
 
 
@@ -12,8 +14,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("directory", type=Path)
+    parser.add_argument("--provenance", type=Path, help="JSON object of more to be said: data, licences")
     args = parser.parse_args()
-    export_model(args.run, args.directory)
+    try:
+        export_model(args.run, args.directory, read_provenance(args.provenance))
+    except UserError as error:
+        parser.exit(2, f"export_model: {error}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A guide for the AR model's attention, so that small models find the text soon (as arXiv 1710.08969, section 4).
+"""A guide for attention, so that small models find the text soon (as arXiv 1710.08969, section 4).
 
 Where it is known when each phoneme is spoken, one head of every block but the first is drawn to the phoneme being
 spoken; a diagonal stands for that in the paper cited. What the other heads do is learned as before.
@@ -10,53 +10,57 @@ import math
 from types import TracebackType
 
 import torch
-from torch import Tensor
+from einops import rearrange
+from torch import Tensor, nn
 
 from valle.models.ar import AR
+from valle.models.nar import NAR
 from valle.models.transformer import Block
 
 
 class GuidedAttention:
-    """Records what the guided blocks attend to during a forward pass of `model`.
+    """Records queries and keys of the guided heads during a forward pass of `model`.
 
     >>> with GuidedAttention(model) as guide:
     ...     model.loss(...)
-    >>> guide.loss(spoken, phoneme_lengths, given)
+    >>> guide.loss(spoken, phoneme_lengths, first)
     """
 
-    def __init__(self, model: AR) -> None:
-        self.marks = model.marks
+    def __init__(self, model: AR | NAR) -> None:
         self.blocks = [block for block in model.transformer.blocks if isinstance(block, Block)][1:]
-        self.inputs: list[Tensor] = []
+        self.heads = model.config.heads
+        self.recorded: list[Tensor] = []  # a block each: (query or key, batch, time, head_dim)
 
     def __enter__(self) -> GuidedAttention:
-        def record(_: Block, inputs: tuple[Tensor, ...]) -> None:
-            self.inputs.append(inputs[0])
+        def record(_: nn.Module, inputs: object, qkv: Tensor) -> None:
+            first_head = rearrange(qkv, "b t (part h d) -> h part b t d", part=3, h=self.heads)[0]
+            self.recorded.append(first_head[:2])
 
-        self.hooks = [block.register_forward_pre_hook(record) for block in self.blocks]
+        self.hooks = [block.qkv.register_forward_hook(record) for block in self.blocks]
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for hook in self.hooks:
             hook.remove()
 
-    def loss(self, spoken: Tensor, phoneme_lengths: Tensor, given: int) -> Tensor:
+    def loss(self, spoken: Tensor, phoneme_lengths: Tensor, first: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Mean over steps of -log of the attention to the phoneme spoken; its neighbours count half, theirs a quarter.
 
-        spoken: (batch, groups) index of the phoneme each group speaks, -1 where it is not known
+        spoken: (batch, steps) index of the phoneme spoken in each group of codes, -1 where it is not known
         phoneme_lengths: (batch,)
-        given: groups before them (a voice prompt and its end mark), which the text does not say
+        first: (batch,) place in the sequence of the query that belongs to the first step
+        lengths: (batch,) of the sequences, all of which each query sees; None: it sees what is not after it
         """
         rows, steps = (spoken >= 0).nonzero(as_tuple=True)
-        queries = phoneme_lengths[rows] + self.marks - 1 + given + steps  # the last mark predicts the first group
-        keys = torch.arange(self.inputs[0].shape[1], device=spoken.device)
+        queries = first[rows] + steps
+        keys = torch.arange(self.recorded[0].shape[2], device=spoken.device)
+        hidden = keys > queries[:, None] if lengths is None else keys >= lengths[rows, None]
         distance = (keys - spoken[rows, steps, None]).abs()
         weight = torch.where(keys < phoneme_lengths[rows, None], 0.5**distance * (distance < 3), 0.0)
         losses = []
-        for block, x in zip(self.blocks, self.inputs, strict=True):
-            query, key, _ = block.queries_keys(x, None)
-            scores = (query[:, 0] @ key[:, 0].transpose(1, 2)).float() / math.sqrt(query.shape[-1])
-            scores = scores[rows, queries].masked_fill(keys > queries[:, None], -torch.inf)
+        for query, key in self.recorded:
+            scores = (query @ key.transpose(1, 2)).float() / math.sqrt(query.shape[-1])
+            scores = scores[rows, queries].masked_fill(hidden, -torch.inf)
             losses.append(-((scores.softmax(-1) * weight).sum(-1) + 1e-5).log().mean())
         return torch.stack(losses).mean()
 

@@ -107,6 +107,10 @@ class _Module(L.LightningModule):
         if split == "train":
             self.log("loss", values["loss"].detach(), prog_bar=True, logger=False, batch_size=len(batch.ids))
 
+    def _guidance(self) -> float:
+        """Weight of the guide for attention at this step."""
+        return self.hparams["guided_attention"] * max(0.0, 1 - self.global_step / max(1, self.trainer.max_steps))
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         h = self.hparams
         trained = [p for p in self.parameters() if p.requires_grad]
@@ -198,15 +202,15 @@ class ARModule(_Module):
                 batch.phonemes, batch.phoneme_lengths, codes, lengths + before, given
             )
         values = {"loss": loss, **{f"top{k}": accuracy(logits.detach(), targets, k) for k in (1, 10)}}
-        guidance = self.hparams["guided_attention"] * max(0.0, 1 - self.global_step / max(1, self.trainer.max_steps))
-        if guidance and split == "train":
+        guided = loss
+        if split == "train" and self._guidance():
             spoken = spoken_phonemes(batch.starts - (batch.code_lengths - lengths)[:, None], lengths, size)
             if bool((spoken >= 0).any()):
-                values["guide"] = guide.loss(spoken, batch.phoneme_lengths, before // size)
-                self._log(split, values, batch)
-                return loss + guidance * values["guide"]
+                first = batch.phoneme_lengths + self.model.marks - 1 + before // size  # the last mark predicts group 0
+                values["guide"] = guide.loss(spoken, batch.phoneme_lengths, first)
+                guided = loss + self._guidance() * values["guide"]
         self._log(split, values, batch)
-        return loss
+        return guided
 
     def _with_voice_prompt(self, codes: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """A random segment of each utterance before the utterance, and which frames (batch, frames) are given.
@@ -246,7 +250,11 @@ class NARModule(_Module):
             from anywhere in them (VALL-E: 0).
         local_frames: frames that a convolution over the target's embeddings sees, an odd number, so that small models
             need not learn to attend to neighbours; 0 is the papers, without one.
+        lookup_heads: heads that add to each target frame what the prompt has where its first codes are like it, so that
+            small models need not learn to look for the voice there; 0 is the papers, without any.
         early_stages: stage j is drawn with a probability like 1 / j ** early_stages; 0 is the papers.
+        guided_attention: weight of the loss that draws some heads to the phoneme being spoken, where the data says
+            when each is, falling to zero with the learning rate; 0 is the papers.
         layout: of the sequence, "valle" or "valle2".
         layers: transformer blocks.
         heads: attention heads.
@@ -275,7 +283,9 @@ class NARModule(_Module):
         prompt_seconds_most: float = 0.0,
         prefix_prompts: float = 0.5,
         local_frames: int = 0,
+        lookup_heads: int = 0,
         early_stages: float = 0.0,
+        guided_attention: float = 0.0,
         layout: Layout = "valle",
         layers: int = 12,
         heads: int = 16,
@@ -291,7 +301,8 @@ class NARModule(_Module):
         lora_rank: int = 0,
     ) -> None:
         super().__init__()
-        self.model: NAR = NAR(len(vocabulary), self._config(), codebook_size, num_codebooks, local_frames, layout)
+        sizes = codebook_size, num_codebooks, local_frames, lookup_heads
+        self.model: NAR = NAR(len(vocabulary), self._config(), *sizes, layout)
         self._prepare()
 
     def split(self, batch: Batch, prefix: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -317,30 +328,40 @@ class NARModule(_Module):
         target = _take(batch.codes, prompt_lengths[:, None] + time[: int(room.max())])
         return prompt, prompt_lengths, target, room, torch.zeros(target.shape[:2], dtype=torch.bool, device=room.device)
 
-    def _step(self, batch: Batch, stages: Tensor, prefix: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def _step(self, batch: Batch, stages: Tensor, prefix: bool) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """The loss, and the guide's where there is one, with logits and targets."""
         prompt, prompt_lengths, target, lengths, given = self.split(batch, prefix)
         text = batch.phonemes, batch.phoneme_lengths
-        return self.model.loss(*text, prompt, prompt_lengths, target, lengths, stages, given)
+        with GuidedAttention(self.model) as guide:
+            loss, logits, targets = self.model.loss(*text, prompt, prompt_lengths, target, lengths, stages, given)
+        losses = {"loss": loss}
+        if self.training and self._guidance():
+            spoken = spoken_phonemes(batch.starts - prefix * prompt_lengths[:, None], lengths, 1)
+            if bool((spoken >= 0).any()):
+                second = self.hparams["layout"] == "valle2"  # an end mark after the text, and another with the stage
+                first = batch.phoneme_lengths + second + prompt_lengths
+                losses["guide"] = guide.loss(spoken, batch.phoneme_lengths, first, first + lengths + 2 * second)
+        return losses, logits, targets
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         # Each utterance draws its own stage: the paper's draw of one a step, with less noise in the gradient.
         every = torch.arange(1.0, self.hparams["num_codebooks"], device=self.device)
         stages = 1 + torch.multinomial(every ** -self.hparams["early_stages"], len(batch.ids), replacement=True)
-        loss, logits, targets = self._step(batch, stages, prefix=bool(torch.rand(()) < self.hparams["prefix_prompts"]))
+        losses, logits, targets = self._step(batch, stages, bool(torch.rand(()) < self.hparams["prefix_prompts"]))
         tops = {
             f"top{k}_stage{stage}": accuracy(logits[stages == stage].detach(), targets[stages == stage], k)
             for k in (1, 10)
             for stage in sorted(set(stages.tolist()))
         }
-        self._log("train", {"loss": loss, **tops}, batch)
-        return loss
+        self._log("train", losses | tops, batch)
+        return losses["loss"] + self._guidance() * losses["guide"] if "guide" in losses else losses["loss"]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         losses: list[Tensor] = []
         values: dict[str, Tensor] = {}
         for stage in range(1, self.hparams["num_codebooks"]):
-            loss, logits, targets = self._step(batch, torch.full_like(batch.code_lengths, stage), prefix=True)
-            losses.append(loss)
+            found, logits, targets = self._step(batch, torch.full_like(batch.code_lengths, stage), prefix=True)
+            losses.append(found["loss"])
             values |= {f"top{k}_stage{stage}": accuracy(logits, targets, k) for k in (1, 10)}
         self._log("valid", {"loss": torch.stack(losses).mean(), **values}, batch)
 
