@@ -52,7 +52,7 @@ def _parser() -> Parser:
     first = parser.add_argument_group("the first codebook (AR model)")
     first.add_argument("--temperature", type=float, default=1.0, help="0 takes the most likely code")
     first.add_argument("--top-k", type=int, help="keep the k most likely codes")
-    first.add_argument("--top-p", type=float, help="nucleus: keep codes up to this probability (0.5)")
+    first.add_argument("--top-p", type=float, help="nucleus: keep codes up to this probability (0.7)")
     first.add_argument(
         "--repetition-aware", action=argparse.BooleanOptionalAction, default=False, help="VALL-E 2's sampling"
     )

@@ -61,8 +61,8 @@ VOICE_SHARE, VOICE_SHARPNESS, VOICE_FRAMES = 0.6, 8.0, 5
 
 
 def near(first: Tensor, prompt_first: Tensor, prompt_lengths: Tensor) -> Tensor:
-    """How much each prompt frame counts for each target frame, by the vectors of their first codes, (batch, frames, dim)
-    and (batch, time, dim): (batch, frames, time), rows sum to 1."""
+    """How much each prompt frame counts for each target frame, (batch, frames, time), rows sum to 1; by the vectors of
+    their first codes, (batch, frames, dim) and (batch, time, dim)."""
     scores = -VOICE_SHARPNESS * torch.cdist(first, prompt_first).square() / first.shape[2]
     return scores.masked_fill(~length_mask(prompt_lengths, prompt_first.shape[1])[:, None], -1e9).softmax(-1)
 
