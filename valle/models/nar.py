@@ -75,9 +75,8 @@ def towards_prompt(expected: Tensor, found: Tensor, lengths: Tensor) -> Tensor:
     inside = length_mask(lengths, expected.shape[1])[:, None].to(expected.dtype)
 
     def smooth(x: Tensor) -> Tensor:
-        sums, counts = (
-            F.avg_pool1d(y, VOICE_FRAMES, 1, VOICE_FRAMES // 2) for y in (x.transpose(1, 2) * inside, inside)
-        )
+        parts = x.transpose(1, 2) * inside, inside  # padding counts for nothing
+        sums, counts = (F.avg_pool1d(part, VOICE_FRAMES, 1, VOICE_FRAMES // 2) for part in parts)
         return (sums / counts.clamp(min=1e-9)).transpose(1, 2)
 
     return expected + VOICE_SHARE * smooth(found - expected)
