@@ -394,7 +394,7 @@ def test_scoring_killed_in_the_middle_goes_on_and_ends_the_same(evaluated: Path)
     arguments = [BIN / "valle-eval", evaluated / "list.tsv", evaluated / "wav", evaluated / "killed", *options]
     process = subprocess.Popen(list(map(str, arguments)), stdout=subprocess.DEVNULL, start_new_session=True)
     judged = evaluated / "killed" / "judged.jsonl"
-    for _ in range(1200):
+    for _ in range(6000):
         if judged.is_file() and len(judged.read_text().splitlines()) >= 4:
             break
         time.sleep(0.05)
