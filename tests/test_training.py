@@ -304,7 +304,7 @@ def test_the_guide_scores_what_the_first_head_of_a_block_attends_to() -> None:
     phonemes, codes = torch.randint(1, 9, (1, 5)), torch.randint(0, 8, (1, 4))
     lengths, heard = torch.tensor([5]), []
     model.transformer.blocks[1].register_forward_pre_hook(lambda _, inputs: heard.append(inputs[0]))
-    with GuidedAttention(model) as guide:
+    with GuidedAttention(model, wanted=True) as guide:
         model.loss(phonemes, lengths, codes, torch.tensor([4]))
     query, key, _ = model.transformer.blocks[1].queries_keys(heard[0], None)  # type: ignore[operator]
     scores = query[0, 0, 5:9] @ key[0, 0].T / 8**0.5
@@ -324,7 +324,7 @@ def test_the_guide_of_the_nar_model_sees_the_whole_sequence_without_its_padding(
     model.transformer.blocks[1].register_forward_pre_hook(
         lambda _, inputs, named: heard.append((inputs[0], named["stage"])), with_kwargs=True
     )
-    with GuidedAttention(model) as guide:
+    with GuidedAttention(model, wanted=True) as guide:
         model.loss(phonemes, lengths, codes[:, :3], prompts, codes, frames, stages)
     marks = 2 * (layout == "valle2")  # one of them between the text and the prompt
     first, whole = lengths + prompts + marks // 2, lengths + prompts + marks + frames

@@ -31,6 +31,17 @@ class NeighbouringFrames(nn.Module):
         return self.norm(x + self.contract(hidden * mask).transpose(1, 2))
 
 
+def near(first: Tensor, prompt_first: Tensor, prompt_lengths: Tensor, sharpness: Tensor) -> Tensor:
+    """How much each prompt frame counts for each target frame, by how near the vectors of their first codes are.
+
+    first (batch, frames, dim), prompt_first (batch, time, dim), sharpness (heads,) -> (batch, heads, frames, time)
+    whose rows sum to 1; prompt frames past a row's length count for nothing.
+    """
+    distance = torch.cdist(first, prompt_first).square() / first.shape[2]
+    unseen = ~length_mask(prompt_lengths, prompt_first.shape[1])[:, None, None]
+    return (-distance[:, None] * sharpness[:, None, None]).masked_fill(unseen, -1e9).softmax(-1)
+
+
 class PromptLookup(nn.Module):
     """What the prompt's frames of like first codes hold: what attention would have to find out about the voice.
 
@@ -48,23 +59,13 @@ class PromptLookup(nn.Module):
         """Embeddings of first codes, (batch, frames, dim) of the target and (batch, time, dim) of the prompt, and of
         all the prompt's codes -> (batch, frames, dim) to be added to the target."""
         query, key = (F.layer_norm(x, x.shape[-1:]).float() for x in (first, prompt_first))
-        nearness = -torch.cdist(query, key).square() / key.shape[2]
-        scores = nearness[:, None] * self.log_sharpness.exp()[:, None, None]
-        unseen = ~length_mask(prompt_lengths, prompt.shape[1])[:, None, None]
-        found = scores.masked_fill(unseen, -1e9).softmax(-1).to(prompt.dtype) @ prompt[:, None]
+        found = near(query, key, prompt_lengths, self.log_sharpness.exp()).to(prompt.dtype) @ prompt[:, None]
         return self.out(rearrange(found, "b h t d -> b t (h d)"))
 
 
 # How far, by what likeness of first codes and over how many frames a model with a lookup is moved towards the prompt's
 # voice: egs/bundled/README.md.
 VOICE_SHARE, VOICE_SHARPNESS, VOICE_FRAMES = 0.6, 8.0, 5
-
-
-def near(first: Tensor, prompt_first: Tensor, prompt_lengths: Tensor) -> Tensor:
-    """How much each prompt frame counts for each target frame, (batch, frames, time), rows sum to 1; by the vectors of
-    their first codes, (batch, frames, dim) and (batch, time, dim)."""
-    scores = -VOICE_SHARPNESS * torch.cdist(first, prompt_first).square() / first.shape[2]
-    return scores.masked_fill(~length_mask(prompt_lengths, prompt_first.shape[1])[:, None], -1e9).softmax(-1)
 
 
 def towards_prompt(expected: Tensor, found: Tensor, lengths: Tensor) -> Tensor:
@@ -254,7 +255,8 @@ class NAR(nn.Module):
         codes, leftover = first_codebook[..., None], torch.zeros((), device=first_codebook.device)
         weights = None
         if self.lookup is not None and vectors is not None:
-            weights = near(vectors[0][first_codebook], vectors[0][prompt[..., 0]], prompt_lengths)
+            first, prompt_first = vectors[0][first_codebook], vectors[0][prompt[..., 0]]
+            weights = near(first, prompt_first, prompt_lengths, first.new_tensor([VOICE_SHARPNESS]))[:, 0]
         for stage in range(1, 1 + min(sampling.stages, self.num_codebooks - 1)):
             stages = torch.full_like(code_lengths, stage)
             logits = self(phonemes, phoneme_lengths, prompt, prompt_lengths, codes, code_lengths, stages).float()

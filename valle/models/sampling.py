@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SPEECH_TOP_P = 0.7  # nucleus when nothing else is said: small models err less than with more (egs/bundled/README.md)
+SPEECH_TOP_P = 0.7  # nucleus when nothing else is said: small models err more with all of it (egs/bundled/README.md)
 
 
 @dataclass(frozen=True)

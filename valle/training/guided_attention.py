@@ -19,15 +19,16 @@ from valle.models.transformer import Block
 
 
 class GuidedAttention:
-    """Records queries and keys of the guided heads during a forward pass of `model`.
+    """Records queries and keys of the guided heads during a forward pass of `model`; nothing, unless it is `wanted`.
 
-    >>> with GuidedAttention(model) as guide:
+    >>> with GuidedAttention(model, wanted=True) as guide:
     ...     model.loss(...)
     >>> guide.loss(spoken, phoneme_lengths, first)
     """
 
-    def __init__(self, model: AR | NAR) -> None:
-        self.blocks = [block for block in model.transformer.blocks if isinstance(block, Block)][1:]
+    def __init__(self, model: AR | NAR, wanted: bool) -> None:
+        blocks = [block for block in model.transformer.blocks if isinstance(block, Block)][1:]
+        self.blocks = blocks if wanted else []  # what is recorded keeps memory that checkpointing would free
         self.heads = model.config.heads
         self.recorded: list[Tensor] = []  # a block each: (query or key, batch, time, head_dim)
 

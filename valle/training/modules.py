@@ -197,18 +197,19 @@ class ARModule(_Module):
         if voice_prompt:
             codes, given = self._with_voice_prompt(codes, lengths)
             before = codes.shape[1] - frames
-        with GuidedAttention(self.model) as guide:
+        guidance = self._guidance() if split == "train" else 0.0
+        with GuidedAttention(self.model, guidance > 0) as guide:
             loss, logits, targets = self.model.loss(
                 batch.phonemes, batch.phoneme_lengths, codes, lengths + before, given
             )
         values = {"loss": loss, **{f"top{k}": accuracy(logits.detach(), targets, k) for k in (1, 10)}}
         guided = loss
-        if split == "train" and self._guidance():
+        if guidance:
             spoken = spoken_phonemes(batch.starts - (batch.code_lengths - lengths)[:, None], lengths, size)
             if bool((spoken >= 0).any()):
                 first = batch.phoneme_lengths + self.model.marks - 1 + before // size  # the last mark predicts group 0
                 values["guide"] = guide.loss(spoken, batch.phoneme_lengths, first)
-                guided = loss + self._guidance() * values["guide"]
+                guided = loss + guidance * values["guide"]
         self._log(split, values, batch)
         return guided
 
@@ -332,10 +333,11 @@ class NARModule(_Module):
         """The loss, and the guide's where there is one, with logits and targets."""
         prompt, prompt_lengths, target, lengths, given = self.split(batch, prefix)
         text = batch.phonemes, batch.phoneme_lengths
-        with GuidedAttention(self.model) as guide:
+        wanted = self.training and self._guidance() > 0
+        with GuidedAttention(self.model, wanted) as guide:
             loss, logits, targets = self.model.loss(*text, prompt, prompt_lengths, target, lengths, stages, given)
         losses = {"loss": loss}
-        if self.training and self._guidance():
+        if wanted:
             spoken = spoken_phonemes(batch.starts - prefix * prompt_lengths[:, None], lengths, 1)
             if bool((spoken >= 0).any()):
                 second = self.hparams["layout"] == "valle2"  # an end mark after the text, and another with the stage
