@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import command
+from lhotse import CutSet
 
 from valle import audio, codec
-from valle.codec.quantizer import codebook_vectors
+from valle.codec.quantizer import OTHER_PHONE, codebook_vectors, quantize
+from valle.codec.trained import TrainedCodec, export
 from valle.data import kaldi
 from valle.data.aligner import Aligner
+from valle.data.alignment import SpokenPhones
 from valle.data.crops import Clip, Crops
 from valle.errors import UserError
 from valle.text import phonemize
@@ -46,8 +50,8 @@ def test_alignment_finds_when_each_phone_was_spoken(corpus: Path, tmp_path: Path
     right, by_chance = [], []
     for truth, found in ([Clip(u, 16_000) for u in pair] for pair in pairs):
         times = np.arange(0.05, len(truth.samples) / 16_000 - 0.1, 0.01)
-        right.append(np.mean(found.phones(times) == truth.phones(times)))
-        by_chance.append(np.mean(found.phones(times) == truth.phones(times[::-1])))
+        right.append(np.mean(found.phones.at(times) == truth.phones.at(times)))
+        by_chance.append(np.mean(found.phones.at(times) == truth.phones.at(times[::-1])))
     assert np.mean(right) > 5 * np.mean(by_chance)
     kaldi.write(tmp_path / "data", [replace(u, phones=None) for u in utterances])
     assert not (tmp_path / "data" / "phones.ctm").exists()
@@ -123,3 +127,94 @@ def test_training_a_codec_goes_on_from_the_bundled_one(speech: Path) -> None:
     assert 0 < moved < 0.1  # the moving averages were there: one step does not throw a codebook over
     with pytest.raises(UserError, match="other sizes"):
         CodecModule(SIZES, quantize_start=0).start_from(mini)
+
+
+def named_codec() -> CodecModule:
+    """A codec of random weights whose first codes stand for the sixteen first phones, one each."""
+    torch.manual_seed(0)
+    module = CodecModule(SIZES, quantize_start=0, train_encoder=False).eval()
+    for layer in module.network.quantizer.vq.layers:
+        layer._codebook.inited.fill_(1)
+        layer._codebook.embed.normal_(std=0.3)
+    module.network.quantizer.get_buffer("phones").copy_(torch.arange(16))
+    return module
+
+
+def test_first_codes_are_of_the_phone_spoken_unless_another_is_much_nearer() -> None:
+    quantizer = named_codec().network.quantizer
+    latent = torch.nn.functional.layer_norm(torch.randn(2, 30, 8), (8,))
+    plain = quantize(quantizer, latent)
+    phones = torch.randint(16, (2, 30))
+    phones[0, 10:20] = UNKNOWN
+    codes = quantize(quantizer, latent, phones)
+    vectors = codebook_vectors(quantizer)
+    for row, time in np.ndindex(2, 30):
+        distance = (latent[row, time] - vectors[0]).square().sum(-1)
+        allowed = {int(p) for p in phones[row, max(0, time - 1) : time + 2]} - {UNKNOWN}
+        if phones[row, time] == UNKNOWN:
+            assert codes[row, time, 0] == distance.argmin()
+            continue
+        fined = [float(d) + (0 if code in allowed else OTHER_PHONE * 8) for code, d in enumerate(distance)]
+        assert codes[row, time, 0] == int(np.argmin(fined))
+    assert torch.equal(codes[0, 11:19], plain[0, 11:19])
+    assert not torch.equal(codes, plain)
+    rest = latent
+    for codebook in range(8):  # the codebooks after it make up for it
+        assert torch.equal(codes[..., codebook][..., None], _nearest(rest, vectors[codebook])) or codebook == 0
+        rest = rest - vectors[codebook][codes[..., codebook]]
+    assert torch.equal(quantize(quantizer, latent, torch.full((2, 30), UNKNOWN)), plain)
+    quantizer.get_buffer("phones").fill_(UNKNOWN)
+    assert torch.equal(quantize(quantizer, latent, phones), plain)
+
+
+def _nearest(latent: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    return torch.cdist(latent, vectors.expand(len(latent), -1, -1)).argmin(-1, keepdim=True)
+
+
+def test_codes_keep_the_phones_that_the_phone_loss_gave_them(tmp_path: Path) -> None:
+    module = CodecModule(SIZES, quantize_start=0, phone_loss=1.0)
+    assert TrainedCodec("x", module.network).phones is None
+    module.name_codes()
+    export(module.network, SIZES, tmp_path, {})
+    assert module.phone_head is not None
+    heads = module.phone_head(codebook_vectors(module.network.quantizer)[0]).argmax(-1)
+    assert torch.equal(codec.load(str(tmp_path)).phones, heads)
+    assert codec.load("mini").phones is None
+    trained_on = CodecModule(SIZES, quantize_start=0, train_encoder=False)
+    trained_on.start_from(codec.load(str(tmp_path)))
+    assert torch.equal(trained_on.network.quantizer.get_buffer("phones"), heads)
+
+
+def test_the_decoder_alone_is_trained_on_the_codes_that_models_are_trained_on() -> None:
+    module = named_codec()
+    sound, phones = torch.randn(2, 6400) * 0.1, torch.randint(16, (2, 20))
+    output, inner, _ = module.train()._reconstruct(sound, phones)
+    codes = module.network.encode(sound, phones=phones)
+    assert not torch.equal(codes, module.network.encode(sound))
+    torch.testing.assert_close(output, module.network.decode(codes))
+    assert not inner.requires_grad
+
+
+def test_tokens_tell_the_phones_that_were_spoken(corpus: Path, tmp_path: Path) -> None:
+    small = codec.load("small")
+    assert small.phones is not None
+    (tmp_path / "plain").mkdir()
+    for file in ("wav.scp", "text", "utt2spk", "spk2utt"):
+        shutil.copy(corpus / "valid" / file, tmp_path / "plain")
+    shares = {}
+    for name, data in (("timed", corpus / "valid"), ("plain", tmp_path / "plain")):
+        command("valle-tokenize", data, tmp_path / name / "tokens", "--codec", "small")
+        utterances = {u.id: u for u in kaldi.read(corpus / "valid")}
+        folder = str(tmp_path / name / "tokens" / "{}.000000.{}")
+        fields = {"cuts": [folder.format("cuts", "jsonl.gz")], "codes": [folder.format("codes", "tar")]}
+        right = []
+        for cut in CutSet.from_shar(fields=fields):
+            codes = torch.from_numpy(cut.load_custom("codes")).long()
+            samples = audio.read(utterances[cut.id].path, 16_000).samples
+            if name == "plain":
+                assert torch.equal(codes, small.encode(samples, 16_000))
+            spoken = SpokenPhones(utterances[cut.id].phones).at((np.arange(len(codes)) + 0.5) / 50)
+            right.append((small.phones[codes[:, 0]].numpy() == spoken)[spoken != UNKNOWN].mean())
+        shares[name] = np.mean(right)
+    assert shares["timed"] > 0.8
+    assert shares["plain"] < shares["timed"] - 0.03

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from valle import audio
+from valle.text.phones import UNKNOWN
 
 CHUNK_FRAMES = 1500  # frames coded at a time: memory stays bounded however long a file is
 
@@ -41,12 +42,20 @@ class Codec(ABC):
         """The vectors that the codes stand for: (codebook, entry, latent_dim)."""
 
     @abstractmethod
-    def _encode(self, waveforms: Tensor, frames: Tensor) -> Tensor:
-        """(batch, frames * hop), each row zero after its length -> (batch, frames, codebook)."""
+    def _encode(self, waveforms: Tensor, frames: Tensor, phones: Tensor | None) -> Tensor:
+        """(batch, frames * hop), each row zero after its length -> (batch, frames, codebook).
+
+        phones: (batch, frames) classes of what is spoken, for a codec whose first codes stand for phones
+        """
 
     @abstractmethod
     def _decode(self, codes: Tensor, frames: Tensor) -> Tensor:
         """(batch, frames, codebook) -> (batch, frames * hop)."""
+
+    @property
+    def phones(self) -> Tensor | None:
+        """Class (`valle.text.phones`) of the phone that each first code stands for, (entry,); None: they do not."""
+        return None
 
     def encode(self, samples: np.ndarray, sample_rate: int) -> Tensor:
         """One waveform at any rate -> codes (time, codebook); time = ceil(duration * frame_rate)."""
@@ -57,8 +66,14 @@ class Codec(ABC):
         return self.decode_batch([torch.as_tensor(codes)])[0]
 
     @torch.inference_mode()
-    def encode_batch(self, waveforms: list[np.ndarray], sample_rate: int) -> list[Tensor]:
-        """Several waveforms at once; each gives what `encode` gives."""
+    def encode_batch(
+        self, waveforms: list[np.ndarray], sample_rate: int, phones: list[np.ndarray] | None = None
+    ) -> list[Tensor]:
+        """Several waveforms at once; each gives what `encode` gives.
+
+        phones: of each, the class (`valle.text.phones`) of the phone spoken in each frame. A codec whose first codes
+            stand for phones then takes those of the phone spoken: codes to train on, clearer than what it hears.
+        """
         waveforms = [np.asarray(samples, dtype=np.float32) for samples in waveforms]
         for samples in waveforms:
             if samples.ndim != 1 or len(samples) == 0:
@@ -66,14 +81,20 @@ class Codec(ABC):
         waveforms = [audio.resample(samples, sample_rate, self.sample_rate) for samples in waveforms]
         frames = [-(-len(samples) // self.hop) for samples in waveforms]
         if max(frames) > CHUNK_FRAMES and len(waveforms) > 1:
-            return [self.encode(samples, self.sample_rate) for samples in waveforms]
+            each = [None if phones is None else [row] for row in phones or waveforms]
+            return [self.encode_batch([w], self.sample_rate, p)[0] for w, p in zip(waveforms, each, strict=True)]
         padded = torch.zeros(len(waveforms), max(frames) * self.hop)
         for row, samples in zip(padded, waveforms, strict=True):
             row[: len(samples)] = torch.from_numpy(samples)
+        spoken = None
+        if phones is not None:
+            rows = [torch.from_numpy(row[:length]) for row, length in zip(phones, frames, strict=True)]
+            spoken = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=UNKNOWN)
         pieces = []
         for start, end, left, right in self._chunks(max(frames)):
             lengths = torch.tensor(frames).clamp(max=right) - left
-            codes = self._encode(padded[:, left * self.hop : right * self.hop], lengths)
+            part = None if spoken is None else spoken[:, left:right]
+            codes = self._encode(padded[:, left * self.hop : right * self.hop], lengths, part)
             pieces.append(codes[:, start - left : end - left])
         codes = torch.cat(pieces, dim=1)
         return [row[:length] for row, length in zip(codes, frames, strict=True)]

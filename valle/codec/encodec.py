@@ -48,7 +48,7 @@ class EncodecCodec(Codec):
     def codebooks(self) -> Tensor:
         return codebook_vectors(self.model.quantizer)[: self.num_codebooks]
 
-    def _encode(self, waveforms: Tensor, frames: Tensor) -> Tensor:
+    def _encode(self, waveforms: Tensor, frames: Tensor, phones: Tensor | None) -> Tensor:
         codes = torch.zeros(len(waveforms), waveforms.shape[1] // self.hop, self.num_codebooks, dtype=torch.long)
         for row, samples, length in zip(codes, waveforms, frames.tolist(), strict=True):
             if length > 0:

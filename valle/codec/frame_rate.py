@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from valle.codec.quantizer import build_quantizer
+from valle.codec.quantizer import build_quantizer, quantize
 
 KERNEL = 7
 COMPRESSION = 0.3  # magnitudes enter as |X| ** 0.3: quiet bins matter to the ear too
@@ -192,10 +192,12 @@ class FrameRateCodec(nn.Module):
         length = self.n_fft + (frames.shape[2] - 1) * self.stft_hop
         return F.fold(frames, (1, length), (1, self.n_fft), stride=(1, self.stft_hop))[:, 0, 0]
 
-    def encode(self, audio: Tensor, frames: Tensor | None = None) -> Tensor:
-        """audio (batch, frames * hop) -> codes (batch, time, codebook) int64; `frames` gives the true lengths."""
-        latent = self.encode_latent(audio, frames)
-        return rearrange(self.quantizer.vq.encode(latent.transpose(1, 2)), "q b t -> b t q")
+    def encode(self, audio: Tensor, frames: Tensor | None = None, phones: Tensor | None = None) -> Tensor:
+        """audio (batch, frames * hop) -> codes (batch, time, codebook) int64; `frames` gives the true lengths.
+
+        phones: see `valle.codec.quantizer.quantize`
+        """
+        return quantize(self.quantizer, self.encode_latent(audio, frames), phones)
 
     def decode(self, codes: Tensor, frames: Tensor | None = None) -> Tensor:
         """codes (batch, time, codebook) -> audio (batch, time * hop)."""

@@ -11,7 +11,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from valle.codec.encodec_package import SEANetDecoder, SEANetEncoder
-from valle.codec.quantizer import build_quantizer
+from valle.codec.quantizer import build_quantizer, quantize
 
 
 class SEANetCodec(nn.Module):
@@ -54,19 +54,21 @@ class SEANetCodec(nn.Module):
         """latent (batch, time, latent_dim) -> audio (batch, time * hop)."""
         return self.decoder(latent.transpose(1, 2))[:, 0].float()
 
-    def encode(self, audio: Tensor, frames: Tensor | None = None) -> Tensor:
+    def encode(self, audio: Tensor, frames: Tensor | None = None, phones: Tensor | None = None) -> Tensor:
         """audio (batch, frames * hop) -> codes (batch, time, codebook) int64; `frames` gives the true lengths.
 
+        phones: see `valle.codec.quantizer.quantize`
         The package pads by reflection at the ends, so rows of different lengths go through one by one.
         """
         if frames is not None and len(set(frames.tolist())) > 1:
             rows = [
-                self.encode(row[None, : length * self.hop])[0]
-                for row, length in zip(audio, frames.tolist(), strict=True)
+                self.encode(
+                    row[None, : length * self.hop], phones=None if phones is None else phones[i, None, :length]
+                )[0]
+                for i, (row, length) in enumerate(zip(audio, frames.tolist(), strict=True))
             ]
             return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        latent = self.encode_latent(audio).transpose(1, 2)
-        return rearrange(self.quantizer.vq.encode(latent), "q b t -> b t q")
+        return quantize(self.quantizer, self.encode_latent(audio), phones)
 
     def decode(self, codes: Tensor, frames: Tensor | None = None) -> Tensor:
         """codes (batch, time, codebook) -> audio (batch, time * hop)."""

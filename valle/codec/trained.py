@@ -15,9 +15,11 @@ from valle.codec.networks import CodecNetwork, build_network
 from valle.codec.quantizer import codebook_vectors
 from valle.errors import UserError
 from valle.files import write_text, write_weights
+from valle.text.phones import UNKNOWN
 
 CONFIG, WEIGHTS = "codec.json", "codec.safetensors"
 _TRAINING_ONLY = ("embed_avg", "cluster_size", "inited")  # the quantizer's moving averages
+_OPTIONAL = "quantizer.phones"  # UNKNOWN where a codec does not say
 
 
 class TrainedCodec(Codec):
@@ -32,8 +34,13 @@ class TrainedCodec(Codec):
     def codebooks(self) -> Tensor:
         return codebook_vectors(self.network.quantizer)
 
-    def _encode(self, waveforms: Tensor, frames: Tensor) -> Tensor:
-        return self.network.encode(waveforms, frames)
+    @property
+    def phones(self) -> Tensor | None:
+        phones = self.network.quantizer.get_buffer("phones")
+        return phones if bool((phones != UNKNOWN).any()) else None
+
+    def _encode(self, waveforms: Tensor, frames: Tensor, phones: Tensor | None) -> Tensor:
+        return self.network.encode(waveforms, frames, phones)
 
     def _decode(self, codes: Tensor, frames: Tensor) -> Tensor:
         return self.network.decode(codes, frames)
@@ -50,7 +57,7 @@ def load_trained(directory: Path, name: str) -> TrainedCodec:
         network = build_network(json.loads((directory / CONFIG).read_text())["network"])
         state = {key: value.float() for key, value in load_file(directory / WEIGHTS).items()}
         missing, unexpected = network.load_state_dict(state, strict=False)
-        lacking = [key for key in missing if not key.endswith(_TRAINING_ONLY)]
+        lacking = [key for key in missing if not key.endswith((*_TRAINING_ONLY, _OPTIONAL))]
         if lacking or unexpected:
             raise ValueError(f"weights {[*lacking, *unexpected][0]!r} do not fit")
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from difflib import SequenceMatcher
 
+import numpy as np
+
 from valle.text.phonemizer import PUNCTUATION, STRESS
+from valle.text.phones import UNKNOWN, phone_class
 
 _PAUSE = "|"
 
@@ -32,3 +35,16 @@ def symbol_starts(symbols: list[str], phones: tuple[tuple[str, float], ...]) -> 
         following = min(known.get(i, following), following)
         starts.append(following)
     return starts[::-1]
+
+
+class SpokenPhones:
+    """Which phone is spoken when: of the phones and the seconds they begin at, None where that is not known."""
+
+    def __init__(self, phones: tuple[tuple[str, float], ...] | None) -> None:
+        phones = phones or ()
+        self.starts = np.array([start for _, start in phones])
+        self.classes = np.array([UNKNOWN, *(phone_class(phone) for phone, _ in phones)])
+
+    def at(self, seconds: np.ndarray) -> np.ndarray:
+        """Class of the phone spoken at each of these seconds; UNKNOWN before the first."""
+        return self.classes[np.searchsorted(self.starts, seconds, side="right")]

@@ -13,22 +13,16 @@ from torch.utils.data import DataLoader, Dataset
 
 from valle import audio
 from valle.data import kaldi
+from valle.data.alignment import SpokenPhones
 from valle.errors import UserError
-from valle.text.phones import UNKNOWN, phone_class
 
 
 class Clip:
-    """A recording in memory: samples, and the second each phone begins at with its class; none where not known."""
+    """A recording in memory: its samples, and the phones spoken in it."""
 
     def __init__(self, utterance: kaldi.Utterance, sample_rate: int) -> None:
         self.samples = audio.read(utterance.path, sample_rate, start=utterance.start, end=utterance.end).samples
-        phones = utterance.phones or ()
-        self.starts = np.array([start for _, start in phones])
-        self.classes = np.array([UNKNOWN, *(phone_class(phone) for phone, _ in phones)])
-
-    def phones(self, seconds: np.ndarray) -> np.ndarray:
-        """Class of the phone spoken at each of these seconds."""
-        return self.classes[np.searchsorted(self.starts, seconds, side="right")]
+        self.phones = SpokenPhones(utterance.phones)
 
 
 class Crops(Dataset[tuple[Tensor, Tensor]]):
@@ -71,7 +65,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         peak = float(np.abs(crop).max())
         if self.vary and peak > 0:
             crop = crop * min(10 ** rng.uniform(-0.6, 0.3), 0.99 / peak)
-        phones = clip.phones(start / self.sample_rate + self.middles * speed)
+        phones = clip.phones.at(start / self.sample_rate + self.middles * speed)
         return torch.from_numpy(crop.astype(np.float32)), torch.from_numpy(phones)
 
 

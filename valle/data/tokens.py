@@ -6,7 +6,8 @@ goes on with the first shard that has no marker, and ranks share nothing but the
     OUT/cuts.000000.jsonl.gz   Lhotse cuts: duration, speaker, text, custom["normalized"], the text as it is spoken,
                                custom["phonemes"], and custom["starts"], the frame each phoneme begins at, where the
                                data directory has phones.ctm
-    OUT/codes.000000.tar       (time, codebook) int16 arrays
+    OUT/codes.000000.tar       (time, codebook) int16 arrays; where the data directory has phones.ctm and the codec's
+                               first codes stand for phones, they are of the phones spoken
     OUT/shard.000000.json      marker: utterances, seconds, phoneme symbols
     OUT/config.json            data directory's fingerprint, codec, language, shard size
 """
@@ -26,7 +27,7 @@ import numpy as np
 from valle import audio
 from valle.codec import Codec
 from valle.data import kaldi
-from valle.data.alignment import symbol_starts
+from valle.data.alignment import SpokenPhones, symbol_starts
 from valle.errors import UserError
 from valle.files import write_text
 from valle.text import PADDING, Vocabulary, normalize, phonemize
@@ -160,7 +161,9 @@ class Tokenizer:
             except UserError as error:
                 raise UserError(f"utterance {u.id!r}: {error}") from error
         phonemes = phonemize(texts, self.config.language)
-        codes = self.codec.encode_batch(waveforms, rate)
+        middles = [(np.arange(-(-len(w) // self.codec.hop)) + 0.5) / self.codec.frame_rate for w in waveforms]
+        spoken = [SpokenPhones(u.phones).at(m) for u, m in zip(utterances, middles, strict=True)]
+        codes = self.codec.encode_batch(waveforms, rate, spoken)
         cuts = []
         for u, words, symbols, item in zip(utterances, texts, phonemes, codes, strict=True):
             duration = len(item) / self.codec.frame_rate

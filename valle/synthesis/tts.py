@@ -23,6 +23,7 @@ from valle.synthesis import engine
 from valle.synthesis.checkpoint import find_checkpoint, load_model, model_directory
 from valle.synthesis.engine import Generated, Request, generate
 from valle.synthesis.packing import pack
+from valle.synthesis.reading import misread, phones_of
 from valle.synthesis.watermark import mark
 from valle.text import TextUnits, Vocabulary, normalize
 
@@ -31,7 +32,8 @@ SILENCE = -60.0  # decibels under full scale
 MAX_LENGTH = 600  # phonemes or letters of one utterance, about 45 seconds
 SECONDS_PER_PHONEME, SECONDS_MORE = 0.2, 1.0  # the length bound: three times as slow as usual speech
 CHUNK, AHEAD = 0.5, 0.1  # seconds: of a streamed chunk; that the NAR model sees beyond it
-NAR_SEED = 2**32  # parts the NAR model's draws from the AR model's
+# What parts the NAR model's draws, and further attempts, from the AR model's first. Generators hear 32 bits of a seed.
+NAR_SEED, ATTEMPT_SEED = 2**31, 1_000_003
 
 
 class TruncatedWarning(UserWarning):
@@ -117,17 +119,19 @@ class TTS:
         prompt_text: str | None = None,
         seed: int = 0,
         sampling: Sampling = Sampling(top_p=SPEECH_TOP_P),
+        attempts: int = 1,
     ) -> Audio:
         """Say `text` in the prompt's voice.
 
         prompt:      a recording of 0.5 to 30 seconds, or what `self.prompt` made of it
         prompt_text: what the recording says; when left out, its first 3 seconds give the voice alone
         seed:        the same seed gives the same samples on one device and version
+        attempts:    so many draws of the first codebook, of which the one that says the text best is kept
 
         Warns (TruncatedWarning) when the length bound was reached. Raises UserError for bad input.
         """
         voice = prompt if isinstance(prompt, Prompt) else self.prompt(prompt, prompt_text)
-        return self.synthesize_batch([text], [voice], [seed], sampling)[0].audio
+        return self.synthesize_batch([text], [voice], [seed], sampling, attempts=attempts)[0].audio
 
     @torch.inference_mode()
     def synthesize_batch(
@@ -139,9 +143,12 @@ class TTS:
         candidates: int = 1,
         nar_sampling: NARSampling = NARSampling(),
         max_batch_tokens: int | None = None,
+        attempts: int = 1,
     ) -> list[Speech]:
         """Say each text in its prompt's voice; `candidates` draws of a text stand next to each other in the result.
 
+        attempts: so many draws of the AR model for each candidate, of which the one whose codes say the text best is
+            kept (`valle.synthesis.reading`); for codecs whose first codes stand for phones
         max_batch_tokens: bound on what is decoded at once, see `generate` of the engine; None: everything
         """
         targets = self.symbols(texts)
@@ -150,10 +157,15 @@ class TTS:
         prefixes = [self._prefix(p) for p in prompts]
         bounds = [self._bound(t, p) for t, p in zip(targets, prefixes, strict=True)]
         requests = [
-            Request(row, prefix, bound, [seed + c for c in range(candidates)])
+            Request(
+                row, prefix, bound, [seed + c + ATTEMPT_SEED * a for c in range(candidates) for a in range(attempts)]
+            )
             for row, prefix, bound, seed in zip(ids, prefixes, bounds, seeds, strict=True)
         ]
         draws = generate(self.ar, requests, sampling, max_batch_tokens)
+        if attempts > 1:
+            several = zip(draws, targets, prompts, strict=True)
+            draws = [self._clearest(*some, attempts) for some in several]
         spoken = [item for row in draws for item in row]
         for index, item in enumerate(spoken):
             self._warn_if_truncated(texts[index // candidates], item)
@@ -166,7 +178,7 @@ class TTS:
             [inputs[r][0] for r in rows],
             [inputs[r][1] for r in rows],
             [item.codes for item in spoken],
-            [seed for request in requests for seed in request.seeds],
+            [seed + c for seed in seeds for c in range(candidates)],
             nar_sampling,
         )
         waveforms = self.codec.decode_batch(codes)
@@ -174,6 +186,17 @@ class TTS:
             Speech(self.spoken(samples), item, first.truncated)
             for samples, item, first in zip(waveforms, codes, spoken, strict=True)
         ]
+
+    def _clearest(self, draws: list[Generated], target: list[str], prompt: Prompt, attempts: int) -> list[Generated]:
+        """Of each `attempts` draws the one that says the target best. Raises UserError where codes cannot be read."""
+        phones = self.codec.phones
+        if phones is None or self.units.bpe is not None:
+            raise UserError(f"attempts {attempts}: only phonetic codes and phonemes tell what was said; give 1")
+        text = phones_of(target)
+        before = prompt.codes[: len(prompt.codes) if prompt.symbols == [] else 0, 0]  # a beginning of the target
+        wrong = [misread(phones[torch.cat((before, d.codes))].numpy(), text, self.codec.frame_rate) for d in draws]
+        starts = range(0, len(draws), attempts)
+        return [draws[min(range(s, s + attempts), key=wrong.__getitem__)] for s in starts]
 
     def spoken(self, samples: np.ndarray) -> Audio:
         """What the codec decoded, (time,) float32, as it is given away: marked, unless `watermark` is off."""

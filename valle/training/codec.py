@@ -16,7 +16,7 @@ from valle.codec import Codec
 from valle.codec.encodec_package import MultiScaleSTFTDiscriminator
 from valle.codec.frame_rate import FrameRateCodec
 from valle.codec.networks import CodecNetwork, build_network
-from valle.codec.quantizer import codebook_vectors
+from valle.codec.quantizer import codebook_vectors, quantize
 from valle.codec.trained import TrainedCodec
 from valle.errors import UserError
 from valle.text.phones import PHONE_CLASSES, UNKNOWN
@@ -38,7 +38,8 @@ class CodecModule(L.LightningModule):
         discriminator_start: step at which the adversarial losses join; None: never.
         discriminator_filters: channels of the multi-scale STFT discriminators.
         train_encoder: False keeps encoder and codebooks as they are, so that codes stay what they were
-            while the decoder goes on learning.
+            while the decoder goes on learning, from those that models are trained on: of the phones spoken, where
+            the data says so and the first codes stand for phones.
         quantizer_dropout: share of steps that decode from the first 1, 2 or 4 codebooks only, so that early codebooks
             hold what matters most (EnCodec, section 3.2, trains for several bandwidths likewise).
         loss_weights: share of each loss in the gradient at the waveform.
@@ -105,6 +106,13 @@ class CodecModule(L.LightningModule):
             layer._codebook.embed_avg.copy_(layer._codebook.embed)
             layer._codebook.cluster_size.fill_(1.0)
 
+    @torch.no_grad()
+    def name_codes(self) -> None:
+        """Let each first code stand for the phone that the phone loss's head takes it for."""
+        if self.phone_head is not None:
+            quantizer = self.network.quantizer
+            quantizer.get_buffer("phones").copy_(self.phone_head(codebook_vectors(quantizer)[0]).argmax(-1))
+
     def _reconstruct(self, audio: Tensor, phones: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """audio (batch, time) -> reconstruction, see `_losses`, the loss of what is between, and that loss's parts.
 
@@ -116,6 +124,10 @@ class CodecModule(L.LightningModule):
             return self._decode(latent), latent.new_zeros(()), {}
         quantizer = self.network.quantizer.train(self.training and self.hparams["train_encoder"])
         with torch.autocast(audio.device.type, enabled=False):
+            if not self.hparams["train_encoder"]:  # the codes that models are trained on
+                codes = quantize(quantizer, latent, phones)[..., : self._codebooks_used()]
+                quantized = quantizer.vq.decode(rearrange(codes, "b t q -> q b t"))
+                return self._decode(quantized.transpose(1, 2)), latent.new_zeros(()), {}
             quantized, codes, commitment = quantizer.vq(latent.transpose(1, 2), self._codebooks_used())
             parts = {"commitment": commitment.mean()}
             inner = self.hparams["commitment"] * parts["commitment"]
