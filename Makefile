@@ -19,7 +19,7 @@ demo: setup
 	bash egs/mini/run.sh
 
 test: setup lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

@@ -266,6 +266,11 @@ def test_a_subset_holds_the_utterances_of_a_length_and_what_is_known_of_them(cor
     assert 0 < len(kept) < len(everything)
     assert all((u.text, u.path) == (everything[key].text, everything[key].path) for key, u in kept.items())
     assert not kaldi.validate(tmp_path / "some")
+    kaldi.write(
+        tmp_path / "half", [replace(u, phones=u.phones if i % 2 else None) for i, u in enumerate(everything.values())]
+    )
+    command("valle-prepare", "subset", tmp_path / "half", tmp_path / "known", "--min-seconds", "0", "--aligned")
+    assert [u.id for u in kaldi.read(tmp_path / "known")] == sorted(everything)[1::2]
     done = command("valle-prepare", "subset", corpus / "train", tmp_path / "none", "--min-seconds", "50", check=False)
     assert done.returncode == 2
     assert not (tmp_path / "none").exists()

@@ -55,30 +55,32 @@ if wanted 0; then
   head -n 11600 data/local/lines.txt >data/local/train.txt
   tail -n 400 data/local/lines.txt >data/local/test.txt
   step 0-espeak valle-prepare spoken data/espeak --voices 8 --utterances 40 --seed "$seed"
-  speak flite flite train 21 0:18 100 0
-  speak piper piper train 14 0:12 80 1800
-  speak festival festival train 9 : 40 2760
+  speak flite flite train 21 0:18 160 0
+  speak piper piper train 14 0:12 160 2880
+  speak festival festival train 9 : 40 4800
   speak flite_valid flite test 21 18:19 6 100
   speak flite_heldout flite test 21 19:21 21 110
   speak piper_valid piper test 14 12:13 6 160
   speak piper_heldout piper test 14 13:14 17 170
   cast=$((kokoro_voices + 1 + kokoro_held_out))
   if [ "$kokoro_voices" -gt 0 ]; then
-    speak kokoro kokoro train "$cast" "0:$kokoro_voices" 22 3120
+    speak kokoro kokoro train "$cast" "0:$kokoro_voices" 22 5160
     speak kokoro_valid kokoro test "$cast" "$kokoro_voices:$((kokoro_voices + 1))" 6 190
     speak kokoro_heldout kokoro test "$cast" "$((kokoro_voices + 1)):" 6 200
   fi
 fi
 
 if wanted 1 && [ -n "$people" ]; then
-  step 1-people valle-prepare librispeech "$people" data/people --parts "$people_part"
+  step 1-people valle-prepare librispeech "$people" data/recordings --parts "$people_part"
   if [ -n "$held_out" ]; then
-    step 1-split valle-prepare split "data/people/$people_part" data/people_train data/people_heldout --speaker-list "$held_out"
+    step 1-split valle-prepare split "data/recordings/$people_part" data/people_train data/people_heldout --speaker-list "$held_out"
   else
-    step 1-split valle-prepare split "data/people/$people_part" data/people_train data/people_heldout --speakers 20
+    step 1-split valle-prepare split "data/recordings/$people_part" data/people_train data/people_heldout --speakers 20
   fi
   step 1-align valle-prepare align data/people_train
-  step 1-resampled python local/resampled.py data/people_train data/people_resampled
+  # Those that say something else than their text would teach codes that are not of the phones spoken.
+  step 1-aligned valle-prepare subset data/people_train data/people --min-seconds 0 --max-seconds 40 --aligned
+  step 1-resampled python local/resampled.py data/people data/people_resampled
 fi
 
 # there FOLDER SET...: as Lightning's list, FOLDER/SET for each set of which there is data.
@@ -90,12 +92,12 @@ there() {
   done
   echo "[${found#,}]"
 }
-train_sets=(flite festival piper kokoro espeak/train people_train people_resampled)
+train_sets=(flite festival piper kokoro espeak/train people people_resampled)
 valid_sets=(flite_valid piper_valid kokoro_valid espeak/valid)
 
 # These to train on twice and three times: the voices that are most like what is to come.
 codec_data=(
-  --data.init_args.train "$(there data "${train_sets[@]}" kokoro people_train people_train)"
+  --data.init_args.train "$(there data "${train_sets[@]}" kokoro people people)"
   --data.init_args.valid "$(there data "${valid_sets[@]}")"
 )
 if wanted 2 && [ -n "$train_codec" ]; then
@@ -114,8 +116,9 @@ if wanted 3; then
   done
 fi
 
+# Once more those that are most like what is to come, and few.
 data_options=(
-  --data.init_args.train "$(there dump "${train_sets[@]}")" --data.init_args.valid "$(there dump "${valid_sets[@]}")"
+  --data.init_args.train "$(there dump "${train_sets[@]}" kokoro people)" --data.init_args.valid "$(there dump "${valid_sets[@]}")"
 )
 
 if wanted 4; then

@@ -48,6 +48,7 @@ def _parser() -> Parser:
     subset.add_argument("output", type=Path, help="data directory of these utterances")
     subset.add_argument("--min-seconds", type=float, default=4.0)
     subset.add_argument("--max-seconds", type=float, default=10.0)
+    subset.add_argument("--aligned", action="store_true", help="of these, those whose phones are known (phones.ctm)")
     align = commands.add_parser("align", help="find when each phone of English recordings is spoken: writes phones.ctm")
     align.add_argument("directory", type=Path)
     bpe = commands.add_parser("bpe", help="learn text units (byte pair encoding) from a data directory's text")
@@ -101,6 +102,9 @@ def _main() -> None:
             raise UserError(
                 f"{args.directory}: no utterance lasts {args.min_seconds} to {args.max_seconds} s; widen the bounds"
             )
+        kept = [u for u in kept if u.phones or not args.aligned]
+        if not kept:
+            raise UserError(f"{args.directory}: no phones of these utterances are known; run valle-prepare align first")
         kaldi.write(args.output, kept)
         hours = sum(u.duration or 0 for u in kept) / 3600
         print(f"{args.output}: {len(kept)} of {len(utterances)} utterances, {hours:.2f} hours")

@@ -30,6 +30,12 @@ def _parser() -> Parser:
     parser.add_argument("--output-dir", type=Path, help="folder of the files, for --text-file and --data")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same samples")
     parser.add_argument("--num-candidates", type=int, default=1, help="draws a text; file names get -1, -2, ...")
+    parser.add_argument(
+        "--attempts",
+        type=int,
+        default=1,
+        help="draws of the first codebook, of which the one whose codes say the text best is kept",
+    )
     parser.add_argument("--batch-size", type=int, default=16, help="texts spoken at once")
     parser.add_argument(
         "--max-batch-tokens",
@@ -132,6 +138,7 @@ def _speak_data(args: argparse.Namespace) -> None:
         args.batch_size,
         args.max_batch_tokens,
         args.limit,
+        args.attempts,
     )
     done = speak_all(tts, args.data, args.output_dir, args.seed, sampling, nar_sampling, options)
     print(f"{args.output_dir}: {done} utterances spoken")
@@ -139,8 +146,8 @@ def _speak_data(args: argparse.Namespace) -> None:
 
 def _main() -> None:
     args = _parser().parse_args()
-    if args.num_candidates < 1 or args.batch_size < 1:
-        raise UserError("--num-candidates and --batch-size must be at least 1")
+    if min(args.num_candidates, args.batch_size, args.attempts) < 1:
+        raise UserError("--num-candidates, --batch-size and --attempts must be at least 1")
     if args.data is not None:
         _speak_data(args)
         return
@@ -169,6 +176,7 @@ def _main() -> None:
             args.num_candidates,
             nar_sampling,
             args.max_batch_tokens,
+            args.attempts,
         )
         for index, speech in enumerate(spoken):
             path, candidate = batch[index // args.num_candidates], index % args.num_candidates

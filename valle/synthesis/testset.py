@@ -103,6 +103,7 @@ class DirectoryOptions:
 
     voice_alone: no prompt's text is given
     limit:       so many utterances by a fixed stride over the set; None: all
+    attempts:    draws of which the one that says the text best is kept
     """
 
     protocol: str = "closest"
@@ -112,6 +113,7 @@ class DirectoryOptions:
     batch_size: int = 16
     max_batch_tokens: int | None = None
     limit: int | None = None
+    attempts: int = 1
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,7 @@ def speak_all(
                 options.candidates,
                 nar_sampling,
                 options.max_batch_tokens,
+                options.attempts,
             )
             work = (time.perf_counter() - begin) / sum(speech.audio.duration for speech in spoken)
             if options.protocol == "continuation" and source.is_dir():
