@@ -33,8 +33,8 @@ def _parser() -> Parser:
     parser.add_argument(
         "--attempts",
         type=int,
-        default=1,
-        help="draws of the first codebook, of which the one whose codes say the text best is kept",
+        help="draws of the first codebook, of which the one whose codes say the text best is kept "
+        "(5 where a codec's codes tell, as those of small, else 1)",
     )
     parser.add_argument("--batch-size", type=int, default=16, help="texts spoken at once")
     parser.add_argument(
@@ -146,7 +146,7 @@ def _speak_data(args: argparse.Namespace) -> None:
 
 def _main() -> None:
     args = _parser().parse_args()
-    if min(args.num_candidates, args.batch_size, args.attempts) < 1:
+    if min(args.num_candidates, args.batch_size, 1 if args.attempts is None else args.attempts) < 1:
         raise UserError("--num-candidates, --batch-size and --attempts must be at least 1")
     if args.data is not None:
         _speak_data(args)

@@ -103,7 +103,7 @@ class DirectoryOptions:
 
     voice_alone: no prompt's text is given
     limit:       so many utterances by a fixed stride over the set; None: all
-    attempts:    draws of which the one that says the text best is kept
+    attempts:    draws of which the one that says the text best is kept; None: see `TTS.synthesize_batch`
     """
 
     protocol: str = "closest"
@@ -113,7 +113,7 @@ class DirectoryOptions:
     batch_size: int = 16
     max_batch_tokens: int | None = None
     limit: int | None = None
-    attempts: int = 1
+    attempts: int | None = None
 
 
 @dataclass(frozen=True)

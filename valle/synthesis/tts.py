@@ -31,6 +31,7 @@ MIN_PROMPT, MAX_PROMPT, VOICE_PROMPT = 0.5, 30.0, 3.0  # seconds; the last: what
 SILENCE = -60.0  # decibels under full scale
 MAX_LENGTH = 600  # phonemes or letters of one utterance, about 45 seconds
 SECONDS_PER_PHONEME, SECONDS_MORE = 0.2, 1.0  # the length bound: three times as slow as usual speech
+ATTEMPTS = 5  # draws of which the best is kept, where that can be told: egs/bundled/README.md
 CHUNK, AHEAD = 0.5, 0.1  # seconds: of a streamed chunk; that the NAR model sees beyond it
 # What parts the NAR model's draws, and further attempts, from the AR model's first. Generators hear 32 bits of a seed.
 NAR_SEED, ATTEMPT_SEED = 2**31, 1_000_003
@@ -119,14 +120,15 @@ class TTS:
         prompt_text: str | None = None,
         seed: int = 0,
         sampling: Sampling = Sampling(top_p=SPEECH_TOP_P),
-        attempts: int = 1,
+        attempts: int | None = None,
     ) -> Audio:
         """Say `text` in the prompt's voice.
 
         prompt:      a recording of 0.5 to 30 seconds, or what `self.prompt` made of it
         prompt_text: what the recording says; when left out, its first 3 seconds give the voice alone
         seed:        the same seed gives the same samples on one device and version
-        attempts:    so many draws of the first codebook, of which the one that says the text best is kept
+        attempts:    so many draws of the first codebook, of which the one that says the text best is kept, see
+                     `synthesize_batch`
 
         Warns (TruncatedWarning) when the length bound was reached. Raises UserError for bad input.
         """
@@ -143,14 +145,16 @@ class TTS:
         candidates: int = 1,
         nar_sampling: NARSampling = NARSampling(),
         max_batch_tokens: int | None = None,
-        attempts: int = 1,
+        attempts: int | None = None,
     ) -> list[Speech]:
         """Say each text in its prompt's voice; `candidates` draws of a text stand next to each other in the result.
 
         attempts: so many draws of the AR model for each candidate, of which the one whose codes say the text best is
-            kept (`valle.synthesis.reading`); for codecs whose first codes stand for phones
+            kept (`valle.synthesis.reading`). None: `ATTEMPTS` where a codec's first codes stand for phones and the text
+            is phonemes, else 1
         max_batch_tokens: bound on what is decoded at once, see `generate` of the engine; None: everything
         """
+        attempts = attempts or (ATTEMPTS if self.codec.phones is not None and self.units.bpe is None else 1)
         targets = self.symbols(texts)
         symbols = [self.units.join(p.symbols or [], t) for p, t in zip(prompts, targets, strict=True)]
         ids = [torch.tensor(self.vocabulary.encode(row)) for row in symbols]
@@ -224,7 +228,7 @@ class TTS:
     ) -> Iterator[Audio]:
         """Say `text` as `synthesize` does, and give audio away while the rest is still being spoken.
 
-        The first codebook is the one that `synthesize` draws from the same seed. The NAR model fills in each chunk as
+        The first codebook is the one that `synthesize` draws from the same seed in one attempt. The NAR model fills in each chunk as
         it comes, with a little of what follows it in sight and what was said before as its acoustic prompt. The codec
         decodes each chunk with its neighbours: the chunks, put together, are what it makes of all codes at once, but
         for the watermark, which each chunk carries by itself.
