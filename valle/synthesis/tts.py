@@ -228,10 +228,10 @@ class TTS:
     ) -> Iterator[Audio]:
         """Say `text` as `synthesize` does, and give audio away while the rest is still being spoken.
 
-        The first codebook is the one that `synthesize` draws from the same seed in one attempt. The NAR model fills in each chunk as
-        it comes, with a little of what follows it in sight and what was said before as its acoustic prompt. The codec
-        decodes each chunk with its neighbours: the chunks, put together, are what it makes of all codes at once, but
-        for the watermark, which each chunk carries by itself.
+        The first codebook is the one that `synthesize` draws from the same seed in one attempt. The NAR model fills in
+        each chunk as it comes, with a little of what follows it in sight and what was said before as its acoustic
+        prompt. The codec decodes each chunk with its neighbours: the chunks, put together, are what it makes of all
+        codes at once, but for the watermark, which each chunk carries by itself.
         """
         voice = prompt if isinstance(prompt, Prompt) else self.prompt(prompt, prompt_text)
         hop, around, given = self.codec.hop, self.codec.context, 0  # frames given away
