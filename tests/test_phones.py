@@ -26,7 +26,6 @@ from valle.text.phones import ARPABET, PHONE_CLASSES, UNKNOWN, phone_class
 from valle.training.codec import CodecModule
 
 SIZES = {"kind": "frame_rate", "encoder_dim": 16, "decoder_dim": 16, "codebook_size": 16, "latent_dim": 8}
-SMALL = {"kind": "frame_rate", "sample_rate": 16_000, "phases": False}
 
 
 def test_every_phone_of_english_has_a_class() -> None:
@@ -219,26 +218,3 @@ def test_tokens_tell_the_phones_that_were_spoken(corpus: Path, tmp_path: Path) -
         shares[name] = np.mean(right)
     assert shares["timed"] > 0.8
     assert shares["plain"] < shares["timed"] - 0.03
-
-
-def test_a_decoder_learns_to_speak_what_the_nar_model_makes(speech: Path) -> None:
-    module = CodecModule(SMALL, quantize_start=0, train_encoder=False, nar="small").eval()
-    module.start_from(codec.load("small"))
-    sound = torch.from_numpy(audio.read(speech, 16_000).samples[None, : 2 * 16_000])
-    phones = torch.from_numpy(np.arange(100)[None] // 5 % len(PHONE_CLASSES))
-    codes, vectors = module.network.encode(sound, phones=phones), codebook_vectors(module.network.quantizer)
-    assert module.nar is not None
-    told = module.nar(codes, phones, vectors)
-    assert torch.equal(told[:, :50], codes[:, :50])
-    assert torch.equal(told[..., 0], codes[..., 0])
-    assert (told[:, 50:, 1] != codes[:, 50:, 1]).float().mean() > 0.1
-    unknown = module.nar(codes, torch.full_like(phones, UNKNOWN), vectors)
-    assert torch.equal(unknown[..., 0], codes[..., 0])
-    output, _, _ = module.train()._reconstruct(sound, phones)
-    latent = module.network.quantizer.vq.decode(told.permute(2, 0, 1)).transpose(1, 2)
-    torch.testing.assert_close(output, module.network.decode_magnitudes(latent))
-    output.sum().backward()
-    assert all(p.grad is not None for p in module.network.decoder.parameters())
-    assert not any(name.startswith("nar") for name in module.state_dict())
-    with pytest.raises(UserError, match="train_encoder false"):
-        CodecModule(SMALL, nar="small")

@@ -19,43 +19,10 @@ from valle.codec.networks import CodecNetwork, build_network
 from valle.codec.quantizer import codebook_vectors, quantize
 from valle.codec.trained import TrainedCodec
 from valle.errors import UserError
-from valle.models.nar import NAR
-from valle.synthesis.checkpoint import find_checkpoint, load_model, model_directory
-from valle.text import Vocabulary
 from valle.text.phones import PHONE_CLASSES, UNKNOWN
 from valle.training.codec_losses import Balancer, MagnitudeLoss, SpectralLoss, adversarial_losses, discriminator_loss
 
 LOSS_WEIGHTS = {"time": 0.1, "complex": 2.0, "mel": 1.0, "magnitude": 1.0, "adversarial": 1.5, "features": 1.5}
-
-
-class _FillIn:
-    """A NAR model that fills in the second half of codes; no part of what is trained or kept."""
-
-    def __init__(self, name: str) -> None:
-        directory = model_directory(name)
-        model, options = load_model(find_checkpoint(directory, "nar"))
-        if not isinstance(model, NAR):
-            raise UserError(f"{directory}: expected a NAR model")
-        self.model = model.eval()
-        vocabulary = Vocabulary(list(options["vocabulary"]))
-        pause = vocabulary.encode([","])[0]
-        ids = [vocabulary.encode([p])[0] if p in vocabulary.symbols else pause for p in PHONE_CLASSES]
-        self.ids = torch.tensor([*ids, pause])  # the last: a phone that is not known
-
-    def __call__(self, codes: Tensor, phones: Tensor, vectors: Tensor) -> Tensor:
-        """codes (batch, time, codebook), their first half as they are, the second's first codebook filled in.
-
-        phones: (batch, time) classes, whose ids are the text; vectors: (codebook, entry, latent_dim)
-        """
-        self.model.to(codes.device)
-        said = [self.ids.to(codes.device)[row.clamp(min=-1)].unique_consecutive() for row in phones]
-        lengths = torch.tensor([len(row) for row in said], device=codes.device)
-        text = torch.nn.utils.rnn.pad_sequence(said, batch_first=True)
-        half = codes.shape[1] // 2
-        before, after = (torch.full_like(lengths, n) for n in (half, codes.shape[1] - half))
-        target = codes[:, half:, 0]
-        filled = self.model.generate(text, lengths, codes[:, :half], before, target, after, vectors=vectors)
-        return torch.cat((codes[:, :half], filled), dim=1)
 
 
 class CodecModule(L.LightningModule):
@@ -79,9 +46,6 @@ class CodecModule(L.LightningModule):
         phone_loss: weight of the loss that makes the first codebook alone tell which phone is spoken, where the data
             says so; the AR model then predicts little but what the text says (as SpeechTokenizer, arXiv 2308.16692,
             whose teacher is a network of its own). 0: none.
-        nar: run directory, or bundled model, whose NAR model fills in the second half of each crop, with the first as
-            its prompt, so that a decoder that is trained alone learns to speak what such a model makes; None: the
-            recording's own codes.
     """
 
     def __init__(
@@ -98,7 +62,6 @@ class CodecModule(L.LightningModule):
         quantizer_dropout: float = 0.0,
         loss_weights: dict[str, float] | None = None,
         phone_loss: float = 0.0,
-        nar: str | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -116,9 +79,6 @@ class CodecModule(L.LightningModule):
         if phone_loss:
             width = codebook_vectors(self.network.quantizer).shape[2]
             self.phone_head = nn.Linear(width, len(PHONE_CLASSES))
-        self.nar = _FillIn(nar) if nar else None
-        if nar and train_encoder:
-            raise UserError("nar: what a NAR model makes can train a decoder alone; give train_encoder false too")
         self.balancer = Balancer(LOSS_WEIGHTS | (loss_weights or {}))
 
     def start_from(self, codec: Codec) -> None:
@@ -166,8 +126,6 @@ class CodecModule(L.LightningModule):
         with torch.autocast(audio.device.type, enabled=False):
             if not self.hparams["train_encoder"]:  # the codes that models are trained on
                 codes = quantize(quantizer, latent, phones)[..., : self._codebooks_used()]
-                if self.nar is not None:
-                    codes = self.nar(codes, phones, codebook_vectors(quantizer))
                 quantized = quantizer.vq.decode(rearrange(codes, "b t q -> q b t"))
                 return self._decode(quantized.transpose(1, 2)), latent.new_zeros(()), {}
             quantized, codes, commitment = quantizer.vq(latent.transpose(1, 2), self._codebooks_used())

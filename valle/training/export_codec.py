@@ -20,7 +20,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         provenance = {"steps": read_checkpoint(args.checkpoint)["global_step"], **read_provenance(args.provenance)}
-        module = CodecModule.load_from_checkpoint(args.checkpoint, map_location="cpu", weights_only=True, nar=None)
+        module = CodecModule.load_from_checkpoint(args.checkpoint, map_location="cpu", weights_only=True)
         module.name_codes()
         export(module.network, dict(module.hparams["network"]), args.directory, provenance)
     except UserError as error:
