@@ -81,8 +81,10 @@ class Codec(ABC):
         waveforms = [audio.resample(samples, sample_rate, self.sample_rate) for samples in waveforms]
         frames = [-(-len(samples) // self.hop) for samples in waveforms]
         if max(frames) > CHUNK_FRAMES and len(waveforms) > 1:
-            each = [None if phones is None else [row] for row in phones or waveforms]
-            return [self.encode_batch([w], self.sample_rate, p)[0] for w, p in zip(waveforms, each, strict=True)]
+            if phones is None:
+                return [self.encode(samples, self.sample_rate) for samples in waveforms]
+            pairs = zip(waveforms, phones, strict=True)
+            return [self.encode_batch([samples], self.sample_rate, [row])[0] for samples, row in pairs]
         padded = torch.zeros(len(waveforms), max(frames) * self.hop)
         for row, samples in zip(padded, waveforms, strict=True):
             row[: len(samples)] = torch.from_numpy(samples)

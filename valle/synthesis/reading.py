@@ -20,17 +20,17 @@ def phones_of(symbols: list[str]) -> list[int]:
 
 
 def misread(said: np.ndarray, text: list[int], frame_rate: float) -> float:
-    """Frames that do not say the text, for each of its phones; 0 is a perfect reading.
+    """Frames that do not say the text, for each of its phones; 0 is a perfect reading, infinity one that cannot be.
 
     said: (time,) class of the phone that each frame's first code stands for; text: classes of what should be said.
     Frames are given to the text's phones in order, to each at least one, and between them to pauses, so that as few as
     can be are of another phone than the one they are given to. What lasts longer than `LONGEST` is wrong as well.
     """
+    if not len(said) or not text:
+        return float("inf")
     states = np.full(2 * len(text) + 1, PAUSE)
     states[1::2] = text  # a pause may stand before, between and after them
     wrong = (said[:, None] != states).astype(float)
-    if not len(said) or not text:
-        return float("inf")
     cost = np.full(len(states), np.inf)
     cost[:2] = wrong[0, :2]
     steps = np.zeros(wrong.shape, dtype=int)  # states passed since the frame before
