@@ -29,13 +29,15 @@ def ar(request: pytest.FixtureRequest) -> AR:
     return sharpen(AR(12, TINY, codebook_size=50, layout=request.param)).eval()
 
 
-@pytest.fixture(params=[("valle", 0, 0), ("valle", 7, 2), ("valle2", 0, 0)], ids=["valle", "shortcuts", "valle2"])
+@pytest.fixture(params=[("valle", 0), ("valle", 2), ("valle2", 0)], ids=["valle", "expectation", "valle2"])
 def nar(request: pytest.FixtureRequest) -> NAR:
     torch.manual_seed(0)
-    layout, frames, heads = request.param
-    model = NAR(12, TINY, codebook_size=50, local_frames=frames, lookup_heads=heads, layout=layout)
-    if model.lookup is not None:
-        torch.nn.init.normal_(model.lookup.out.weight, std=0.1)  # begins as zero
+    layout, layers = request.param
+    model = NAR(12, TINY, codebook_size=50, expectation_layers=layers, latent_dim=6, layout=layout)
+    if model.expectation is not None:
+        model.start_from_codebooks(torch.randn(8, 50, 6))
+        for begins_as_zero in (model.correction, model.expectation.out):
+            torch.nn.init.normal_(begins_as_zero.weight, std=0.1)
     return sharpen(model).eval()
 
 

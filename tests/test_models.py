@@ -7,7 +7,8 @@ import torch
 
 from tests.conftest import TINY, sharpen
 from valle.models.ar import AR, regrouped
-from valle.models.nar import NAR, VOICE_SHARE, PromptLookup, near, towards_prompt
+from valle.models.expectation import VOICE_SHARE, near, towards_prompt
+from valle.models.nar import NAR
 from valle.models.sampling import NARSampling
 from valle.models.transformer import KVCache, Layout, length_mask, sinusoidal_positions, splice
 
@@ -122,23 +123,48 @@ def test_a_nar_stage_projects_with_its_codebooks_embedding(nar: NAR) -> None:
     assert sum(p.numel() for n, p in nar.named_parameters() if "head" in n) == 0
 
 
-def test_expected_codes_are_the_likeliest_of_a_sure_model_and_the_mean_of_an_unsure_one(
-    nar: NAR, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("valle.models.nar.VOICE_SHARE", 0.0)  # what else a model with a lookup does: see below
-    vectors = torch.randn(nar.num_codebooks, nar.codebook_size, 5, generator=torch.Generator().manual_seed(1))
+def test_codes_sum_to_what_is_expected(nar: NAR, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("valle.models.expectation.VOICE_SHARE", 0.0)  # what is done besides: see below
     inputs = (ids(1, 5), torch.tensor([5]), ids(1, 4, 8), torch.tensor([4]), ids(1, 6), torch.tensor([6]))
-    with torch.no_grad():
-        for embedding in nar.code_embeddings[1:]:
-            embedding.weight *= 1e5  # sure
-        sure = [nar.generate(*inputs, NARSampling(temperature=t), vectors=vectors) for t in (None, 0)]
-        for embedding in nar.code_embeddings[1:]:
-            embedding.weight *= 0  # all codes are equally likely
-        unsure = [nar.generate(*inputs, NARSampling(temperature=t), vectors=vectors) for t in (None, 0)]
-    assert torch.equal(*sure)
-    mean = vectors[1:].mean(1).sum(0)
-    missed = [(sum(vectors[j][codes[..., j]] for j in range(1, nar.num_codebooks)) - mean).norm() for codes in unsure]
-    assert missed[0] < 0.5 * missed[1]
+    found = nar.generate(*inputs, NARSampling(temperature=None))
+    if nar.expectation is None:
+        assert torch.equal(found, nar.generate(*inputs, NARSampling(temperature=0)))  # the papers' way
+        return
+    for few in (2, 5):
+        assert torch.equal(nar.generate(*inputs, NARSampling(temperature=None, stages=few)), found[..., : 1 + few])
+    frames = torch.arange(6)
+    expected = nar._hear(*inputs[:4], inputs[4][..., None], inputs[5], torch.tensor([1]))[1][0]
+    left, vectors = expected, nar.expectation.vectors
+    for stage in range(1, 8):
+        distances = (left[:, None] - vectors[stage]).norm(dim=-1)
+        assert torch.equal(found[0, :, stage], distances.argmin(-1))
+        left = left - vectors[stage][found[0, frames, stage]]
+    assert left.norm() < 0.7 * expected.norm()
+
+
+def test_what_is_expected_is_learned_and_the_loss_is_the_share_that_is_not() -> None:
+    torch.manual_seed(0)
+    nar = NAR(12, TINY, codebook_size=5, expectation_layers=1, latent_dim=6)
+    nar.start_from_codebooks(torch.randn(8, 5, 6))
+    first = ids(4, 30, high=5)
+    codes = torch.cat((first[..., None], (first[..., None] + torch.arange(1, 8)) % 5), dim=-1)  # all told by the first
+    text, lengths = (ids(4, 5), torch.full((4,), 5)), torch.full((4,), 30)
+    inputs = (*text, codes[:, :9], torch.full((4,), 9), codes, lengths, torch.tensor([1, 1, 3, 7]))
+    assert nar.loss(*inputs)[0]["unexplained"] == 1.0  # nothing is expected at first
+    optimizer = torch.optim.Adam(nar.parameters(), 0.01)
+    for _ in range(60):
+        losses, *_ = nar.loss(*inputs)
+        optimizer.zero_grad()
+        losses["unexplained"].backward()
+        optimizer.step()
+    assert nar.loss(*inputs)[0]["unexplained"] < 0.1
+    given = torch.ones(4, 30, dtype=torch.bool).index_fill(1, torch.tensor([0]), False)
+    assert nar.loss(*inputs, given)[0]["unexplained"] != nar.loss(*inputs)[0]["unexplained"]  # of one frame a row
+
+
+def test_an_expectation_says_which_latent_dim_it_lacks() -> None:
+    with pytest.raises(ValueError, match="latent_dim is 5"):
+        NAR(12, TINY, codebook_size=50, expectation_layers=1, latent_dim=6).start_from_codebooks(torch.randn(8, 50, 5))
 
 
 def test_what_varies_slowly_is_moved_towards_the_prompts_voice() -> None:
@@ -154,20 +180,22 @@ def test_what_varies_slowly_is_moved_towards_the_prompts_voice() -> None:
 
 def test_prompt_frames_count_by_their_first_codes_and_padding_does_not() -> None:
     vectors = 9 * torch.eye(4)
-    weights = near(vectors[[0, 2]][None], vectors[[2, 0, 0, 2]][None], torch.tensor([3]), torch.tensor([8.0]))[:, 0]
-    torch.testing.assert_close(weights, torch.tensor([[[0, 0.5, 0.5, 0], [1.0, 0, 0, 0]]]))
+    weights = near(vectors[[0, 2]][None], vectors[[2, 0, 0, 2]][None], torch.tensor([3]))
+    torch.testing.assert_close(weights[:, 0], torch.full((1, 2, 4), 1 / 3).index_fill(2, torch.tensor([3]), 0.0))
+    torch.testing.assert_close(weights[:, -1], torch.tensor([[[0, 0.5, 0.5, 0], [1.0, 0, 0, 0]]]))
 
 
-def test_a_model_with_a_lookup_fills_in_its_prompts_voice() -> None:
+def test_an_expectation_fills_in_its_prompts_voice() -> None:
     """Of two prompts that differ in the other codebooks alone, each draws what is filled in to itself."""
     torch.manual_seed(0)
-    nar = sharpen(NAR(12, TINY, codebook_size=50, lookup_heads=2)).eval()
+    nar = sharpen(NAR(12, TINY, codebook_size=50, expectation_layers=1, latent_dim=5)).eval()
     vectors = torch.randn(8, 50, 5)
+    nar.start_from_codebooks(vectors)
     first, prompt = ids(1, 20), ids(1, 20, 8)
     prompts = [torch.cat((first[..., None], p[..., 1:]), dim=-1) for p in (prompt, (prompt + 7) % 50)]
     lengths, sums = torch.tensor([20]), []
     for p in prompts:
-        codes = nar.generate(ids(1, 5), torch.tensor([5]), p, lengths, first, lengths, NARSampling(), vectors=vectors)
+        codes = nar.generate(ids(1, 5), torch.tensor([5]), p, lengths, first, lengths, NARSampling())
         sums.append([sum(vectors[j][c[..., j]] for j in range(1, 8)).mean(1) for c in (codes, *prompts)])
     (filled, own, _), (others, _, _) = sums
     assert (filled - own).norm() < 0.7 * (others - own).norm()
@@ -259,27 +287,6 @@ def test_a_model_can_begin_as_one_of_other_groups() -> None:
 def test_single_codes_do_not_begin_as_tied_groups() -> None:
     with pytest.raises(ValueError, match="tied"):
         regrouped(grouped(2).state_dict(), 1, 2)
-
-
-def test_the_lookup_finds_what_the_prompt_has_where_its_first_code_is_the_same() -> None:
-    torch.manual_seed(0)
-    lookup, embedding = PromptLookup(TINY.dim, 1), torch.nn.Embedding(9, TINY.dim)
-    lookup.log_sharpness.data += 12  # sharp: the nearest frame alone
-    torch.nn.init.eye_(lookup.out.weight)
-    torch.nn.init.zeros_(lookup.out.bias)
-    first, prompt = embedding(torch.tensor([[3, 1, 3]])), torch.randn(1, 4, TINY.dim)
-    prompt_first = embedding(torch.tensor([[1, 3, 2, 3]]))
-    found = lookup(first, prompt_first, prompt, torch.tensor([3]))  # the fourth frame is padding
-    torch.testing.assert_close(found, prompt[:, [1, 0, 1]])
-
-
-def test_neighbours_never_drown_what_the_blocks_add() -> None:
-    nar = NAR(12, TINY, codebook_size=50, local_frames=7)
-    for scale in (1, 1000):
-        for convolution in (nar.neighbours.expand, nar.neighbours.contract):
-            convolution.weight.data *= scale
-        size = nar.neighbours(torch.randn(1, 9, TINY.dim), torch.tensor([9])).std()
-        torch.testing.assert_close(size, torch.tensor(1.0), atol=0.1, rtol=0)
 
 
 def test_targets_are_codes_then_a_group_of_end_marks_then_nothing() -> None:

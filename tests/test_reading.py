@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import valle
 from valle.errors import UserError
 from valle.models.sampling import Sampling
-from valle.synthesis.reading import PAUSE, misread, phones_of
+from valle.synthesis.reading import PAUSE, misread, pauses_cut, phones_of, spliced
 from valle.synthesis.tts import ATTEMPT_SEED
 from valle.text import normalize, phonemize
 from valle.text.phones import PHONE_CLASSES, phone_class
@@ -45,6 +45,17 @@ def test_what_is_left_out_said_twice_changed_or_endless_is_seen(text: list[int],
     assert misread(stuck, text, RATE) >= 50 / len(text)
 
 
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 70)), min_size=1, max_size=12))
+def test_only_pauses_of_over_half_a_second_are_cut(runs: list[tuple[int, int]]) -> None:
+    phones = [(PAUSE if phone == 0 else phone, lasts) for phone, lasts in runs]
+    merged = [(phone, sum(n for _, n in group)) for phone, group in itertools.groupby(phones, key=lambda run: run[0])]
+    frames = np.array([phone for phone, lasts in merged for _ in range(lasts)])
+    kept = pauses_cut(frames, RATE)
+    assert (np.diff(kept) > 0).all()
+    cut = [phone for phone, lasts in merged for _ in range(min(lasts, 25) if phone == PAUSE else lasts)]
+    assert frames[kept].tolist() == cut
+
+
 def test_nothing_said_is_no_reading() -> None:
     assert misread(np.array([], dtype=int), [3], RATE) == np.inf
     assert misread(np.array([3]), [3, 4], RATE) == np.inf  # fewer frames than phones
@@ -55,19 +66,52 @@ def test_the_phones_of_a_text_leave_its_marks_out() -> None:
     assert phones_of(symbols) == [phone_class(p) for p in ("w", "ɛ", "l", "ɐ", "k", "æ", "t")]
 
 
-def test_of_several_attempts_the_one_that_says_the_text_best_is_kept(speech: Path) -> None:
+def put_together(draws: list[np.ndarray], pieces: list[tuple[int, int, int]]) -> np.ndarray:
+    return np.concatenate([draws[draw][start:end] for draw, start, end in pieces])
+
+
+@given(st.lists(PHONE, min_size=3, max_size=12, unique=True), st.data())
+def test_what_is_put_together_is_misread_no_more_than_the_best_draw(text: list[int], data: st.DataObject) -> None:
+    piece = st.tuples(st.sampled_from([PAUSE, *text]), st.integers(1, 9))
+    draws = [
+        np.array([p for phone, lasts in data.draw(st.lists(piece, min_size=1, max_size=20)) for p in [phone] * lasts])
+        for _ in range(data.draw(st.integers(1, 4)))
+    ]
+    pieces = spliced(draws, text, RATE)
+    wrong = [misread(draw, text, RATE) for draw in draws]
+    assert misread(put_together(draws, pieces), text, RATE) <= min(wrong) + 1e-9
+    if len(draws) == 1:
+        assert pieces == [(0, 0, len(draws[0]))]
+
+
+def test_draws_are_put_together_in_pauses_and_only_there() -> None:
+    one, two, pause = [3, 4, 5, 6], [7, 8, 9, 10], np.full(10, PAUSE)
+    left_out = [np.concatenate((said(one[1:]), pause, said(two))), np.concatenate((said(one), pause, said(two[:-1])))]
+    pieces = spliced(left_out, one + two, RATE)
+    assert pieces == [(1, 0, 16 + 5), (0, 12 + 5, 12 + 10 + 16)]
+    assert misread(put_together(left_out, pieces), one + two, RATE) == 0
+    without = [np.delete(draw, np.flatnonzero(draw == PAUSE)[2:]) for draw in left_out]  # a pause of 40 ms
+    assert len(spliced(without, one + two, RATE)) == 1
+    late = spliced(left_out, one + two, RATE, first=30)  # what is said already stays
+    assert len(late) == 1
+
+
+def test_of_several_attempts_what_says_the_text_best_is_kept(speech: Path) -> None:
     tts = valle.load("small")
     text, prompt, sampling = "The river was warm.", tts.prompt(speech), Sampling(top_p=1.0, temperature=1.3)
     draws = [
-        tts.synthesize_batch([text], [prompt], [3 + ATTEMPT_SEED * a], sampling, attempts=1)[0].codes for a in range(4)
+        tts.synthesize_batch([text], [prompt], [3 + ATTEMPT_SEED * a], sampling, attempts=1)[0].codes[:, 0].numpy()
+        for a in range(4)
     ]
     phones = tts.codec.phones
     assert phones is not None
     target = phones_of(tts.symbols([text])[0])
-    wrong = [misread(phones[codes[:, 0]].numpy(), target, tts.codec.frame_rate) for codes in draws]
-    assert len(set(wrong)) > 1
+    said = [phones[draw].numpy() for draw in draws]
+    assert len({misread(row, target, tts.codec.frame_rate) for row in said}) > 1
+    best = put_together(draws, spliced(said, target, tts.codec.frame_rate))
+    best = best[pauses_cut(phones[best].numpy(), tts.codec.frame_rate)]
     kept = tts.synthesize_batch([text], [prompt], [3], sampling, attempts=4)[0].codes
-    assert kept.tolist() == draws[int(np.argmin(wrong))].tolist()
+    assert kept[:, 0].tolist() == best.tolist()
     two = tts.synthesize_batch([text, text], [prompt] * 2, [3, 3], sampling, candidates=2, attempts=2)
     assert [s.codes.tolist() for s in two[:2]] == [s.codes.tolist() for s in two[2:]]
 

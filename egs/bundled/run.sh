@@ -81,6 +81,8 @@ if wanted 1 && [ -n "$people" ]; then
   # Those that say something else than their text would teach codes that are not of the phones spoken.
   step 1-aligned valle-prepare subset data/people_train data/people --min-seconds 0 --max-seconds 40 --aligned
   step 1-resampled python local/resampled.py data/people data/people_resampled
+  # The NAR model needs voices more than it needs to be told what they say.
+  step 1-more python local/resampled.py data/people_train data/people_more --factors 0.84 0.88 0.96 1 1.04 1.12 1.16
 fi
 
 # there FOLDER SET...: as Lightning's list, FOLDER/SET for each set of which there is data.
@@ -110,25 +112,25 @@ if wanted 2 && [ -n "$train_codec" ]; then
 fi
 
 if wanted 3; then
-  for set in "${train_sets[@]}" "${valid_sets[@]}"; do
+  for set in "${train_sets[@]}" people_more "${valid_sets[@]}"; do
     [ ! -f "data/$set/wav.scp" ] ||
       step "3-tokenize-${set//\//-}" $tokenize_cmd valle-tokenize "data/$set" "dump/$set" --codec "$codec" --shard-size 300
   done
 fi
 
 # Once more those that are most like what is to come, and few.
-data_options=(
-  --data.init_args.train "$(there dump "${train_sets[@]}" kokoro people)" --data.init_args.valid "$(there dump "${valid_sets[@]}")"
-)
+valid_options=(--data.init_args.valid "$(there dump "${valid_sets[@]}")")
+ar_data=(--data.init_args.train "$(there dump "${train_sets[@]}" kokoro people)" "${valid_options[@]}")
+nar_data=(--data.init_args.train "$(there dump "${train_sets[@]}" kokoro people people_more)" "${valid_options[@]}")
 
 if wanted 4; then
   step 4-ar $train_cmd valle-train fit --config "$ar_config" --trainer.default_root_dir "$exp/ar" \
-    "${data_options[@]}" ${init_options[@]+"${init_options[@]}"} $ar_options
+    "${ar_data[@]}" ${init_options[@]+"${init_options[@]}"} $ar_options
 fi
 
 if wanted 5; then
   step 5-nar $train_cmd valle-train fit --config "$nar_config" --trainer.default_root_dir "$exp/nar" \
-    "${data_options[@]}" ${init_options[@]+"${init_options[@]}"} $nar_options
+    "${nar_data[@]}" ${init_options[@]+"${init_options[@]}"} $nar_options
 fi
 
 heldout_people=()

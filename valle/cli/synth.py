@@ -68,7 +68,7 @@ def _parser() -> Parser:
     rest.add_argument(
         "--nar-temperature",
         type=float,
-        help="0 takes the most likely codes, as the papers; else those expected on average",
+        help="0 takes the most likely codes, as the papers; else a small model's are those expected on average",
     )
     rest.add_argument("--nar-stages", type=int, default=7, help="codebooks filled in after the first")
     rest.add_argument("--nar-prompt-seconds", type=float, help="longest acoustic prompt; default: as in training")

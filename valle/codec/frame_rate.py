@@ -16,28 +16,10 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from valle.codec.quantizer import build_quantizer, quantize
+from valle.models.convnext import KERNEL, ConvNeXtBlock
 
-KERNEL = 7
 COMPRESSION = 0.3  # magnitudes enter as |X| ** 0.3: quiet bins matter to the ear too
 GRIFFIN_LIM_STEPS, GRIFFIN_LIM_MOMENTUM = 32, 0.99
-
-
-class ConvNeXtBlock(nn.Module):
-    """Depthwise convolution over time, then a two-layer network a frame (arXiv 2201.03545), residual."""
-
-    def __init__(self, dim: int, hidden: int, scale: float) -> None:
-        super().__init__()
-        self.depthwise = nn.Conv1d(dim, dim, KERNEL, padding=KERNEL // 2, groups=dim)
-        self.norm = nn.LayerNorm(dim)
-        self.expand = nn.Linear(dim, hidden)
-        self.contract = nn.Linear(hidden, dim)
-        self.scale = nn.Parameter(torch.full((dim,), scale))
-
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x: (batch, time, dim), mask: (batch, time, 1) or None; returns x's shape."""
-        h = x if mask is None else x * mask
-        h = self.depthwise(h.transpose(1, 2)).transpose(1, 2)
-        return x + self.scale * self.contract(F.gelu(self.expand(self.norm(h))))
 
 
 class Backbone(nn.Module):

@@ -47,8 +47,8 @@ class NARSampling:
     """How the other codebooks are filled in.
 
     temperature:    divides the logits; 0, the papers' way, takes the most likely code (VALL-E, section 4.3). None:
-                    codes that sum to what the model expects the latent to be, so that where it is unsure speech has
-                    the middle of what is possible and not one guess
+                    codes that sum to what the model expects the latent to be, where it has an expectation, so that
+                    where it is unsure speech has the middle of what is possible and not one guess; else as 0
     stages:         codebooks filled in after the first, always in rising order since each is predicted from those
                     below; fewer than 7 leave the last ones out, and speech sounds coarser
     prompt_seconds: longest acoustic prompt; None: as long as the longest in training. VALL-E has 3 s

@@ -97,7 +97,7 @@ def load_model(path: Path) -> tuple[AR | NAR, dict[str, Any]]:
             if "group_size" in h:
                 model = AR(vocabulary_size, config, h["codebook_size"], h["group_size"], h["layout"], h["tied"])
             else:
-                sizes = h["codebook_size"], h["num_codebooks"], h["local_frames"], h["lookup_heads"]
+                sizes = h["codebook_size"], h["num_codebooks"], h["expectation_layers"], h["latent_dim"]
                 model = NAR(vocabulary_size, config, *sizes, h["layout"])
         model.load_state_dict({k.removeprefix("model."): value for k, value in merged(state).items()}, assign=True)
     except (KeyError, RuntimeError) as error:

@@ -1,7 +1,7 @@
 """Does speech say its text? Read from the first codes themselves, where each stands for a phone.
 
 The AR model now and then leaves a word out, says one twice or falls silent. Where the codec tells which phone a first
-code stands for, that is seen before anything is decoded, without a recogniser: of several draws the best can be kept.
+code stands for, that is seen before anything is decoded, without a recogniser: the best parts of several draws are kept.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import numpy as np
 from valle.text.phones import PHONE_CLASSES, UNKNOWN, phone_class
 
 PAUSE = PHONE_CLASSES.index("")
-LONGEST = 0.5  # seconds: of a phone or a pause; all beyond is wrong
+LONGEST = 0.5  # seconds: of a phone or a pause; all beyond is wrong, and a pause is cut to it
+SEAM = 0.08  # seconds of a pause in which two draws can be put together
 
 
 def phones_of(symbols: list[str]) -> list[int]:
@@ -19,17 +20,16 @@ def phones_of(symbols: list[str]) -> list[int]:
     return [c for c in map(phone_class, symbols) if c not in (PAUSE, UNKNOWN)]
 
 
-def misread(said: np.ndarray, text: list[int], frame_rate: float) -> float:
-    """Frames that do not say the text, for each of its phones; 0 is a perfect reading, infinity one that cannot be.
+def _aligned(said: np.ndarray, text: list[int], frame_rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Give frames to the text's phones in order, to each at least one, and between them to pauses, so that as few as
+    can be are of another phone than the one they are given to.
 
     said: (time,) class of the phone that each frame's first code stands for; text: classes of what should be said.
-    Frames are given to the text's phones in order, to each at least one, and between them to pauses, so that as few as
-    can be are of another phone than the one they are given to. What lasts longer than `LONGEST` is wrong as well.
+    Returns for each frame its state, 2 k + 1 for the k-th phone and 2 k for the pause before it, and what is wrong with
+    it: 1 for being of another phone, 1 for being past what may last `LONGEST`; all infinity where it cannot be done.
     """
-    if not len(said) or not text:
-        return float("inf")
     states = np.full(2 * len(text) + 1, PAUSE)
-    states[1::2] = text  # a pause may stand before, between and after them
+    states[1::2] = text
     wrong = (said[:, None] != states).astype(float)
     cost = np.full(len(states), np.inf)
     cost[:2] = wrong[0, :2]
@@ -42,8 +42,69 @@ def misread(said: np.ndarray, text: list[int], frame_rate: float) -> float:
         steps[frame] = ways.argmin(0)
         cost = ways.min(0) + wrong[frame]
     state = len(states) - (1 if cost[-1] <= cost[-2] else 2)
-    total, lasted = float(cost[state]), np.zeros(len(states))
+    if np.isinf(cost[state]):
+        return np.zeros(len(said), dtype=int), np.full(len(said), np.inf)
+    path = np.zeros(len(said), dtype=int)
     for frame in reversed(range(len(said))):
-        lasted[state] += 1
+        path[frame] = state
         state -= steps[frame, state]
-    return (total + np.maximum(0.0, lasted - LONGEST * frame_rate).sum()) / len(text)
+    lasted = np.arange(len(path)) - np.searchsorted(path, path)  # frames of the state before this one
+    return path, wrong[np.arange(len(path)), path] + (lasted >= LONGEST * frame_rate)
+
+
+def misread(said: np.ndarray, text: list[int], frame_rate: float) -> float:
+    """Frames that do not say the text, for each of its phones; 0 is a perfect reading, infinity one that cannot be.
+
+    said: (time,) class of the phone that each frame's first code stands for; text: classes of what should be said.
+    What lasts longer than `LONGEST` is wrong as well.
+    """
+    if not len(said) or not text:
+        return float("inf")
+    return float(_aligned(said, text, frame_rate)[1].sum()) / len(text)
+
+
+def spliced(draws: list[np.ndarray], text: list[int], frame_rate: float, first: int = 0) -> list[tuple[int, int, int]]:
+    """The clearest reading that several draws of the same text hold: pieces (draw, start, end), to be put together.
+
+    draws: of each (time,) what its frames say, as for `misread`; first: frame before which none is parted
+    A piece ends where its draw and the next one both pause at the same place of the text. Without such places it is the
+    draw that is misread least.
+    """
+    readings = [_aligned(said, text, frame_rate) if len(said) and text else None for said in draws]
+    arrived: dict[int, tuple[float, list[tuple[int, int, int]], int]] = {}  # per draw: wrong so far, pieces, frame
+    pauses: dict[int, list[tuple[int, int]]] = {}  # per place of the text: draws and the middles of their pauses
+    totals = {}
+    for draw, reading in enumerate(readings):
+        if reading is None or np.isinf(reading[1]).any():
+            continue
+        path, wrong = reading
+        arrived[draw], totals[draw] = (0.0, [], 0), np.concatenate(([0.0], wrong.cumsum()))
+        for state in range(2, 2 * len(text), 2):
+            start, end = np.searchsorted(path, [state, state + 1])
+            if end - start >= SEAM * frame_rate and (start + end) // 2 >= first:
+                pauses.setdefault(state, []).append((draw, int(start + end) // 2))
+    if not arrived:
+        return [(0, 0, len(draws[0]))]
+
+    def until(draw: int, frame: int) -> tuple[float, list[tuple[int, int, int]]]:
+        wrong, pieces, start = arrived[draw]
+        return wrong + totals[draw][frame] - totals[draw][start], [*pieces, (draw, start, frame)]
+
+    for state in sorted(pauses):
+        ways = {draw: until(draw, frame) for draw, frame in pauses[state]}
+        least = min(ways, key=lambda draw: ways[draw][0])
+        for draw, frame in pauses[state]:
+            if ways[draw][0] > ways[least][0]:
+                arrived[draw] = (*ways[least], frame)
+    ends = [until(draw, len(draws[draw])) for draw in arrived]
+    return min(ends, key=lambda end: end[0])[1]
+
+
+def pauses_cut(said: np.ndarray, frame_rate: float) -> np.ndarray:
+    """The frames to keep so that no pause is longer than `LONGEST`, its middle left out: indices of said (time,)."""
+    most = round(LONGEST * frame_rate)
+    kept, ends = [], np.flatnonzero(np.diff(said == PAUSE)) + 1
+    for run in np.split(np.arange(len(said)), ends):
+        long = len(run) > most and said[run[0]] == PAUSE
+        kept.append(np.concatenate((run[: most // 2], run[len(run) - (most - most // 2) :])) if long else run)
+    return np.concatenate(kept)

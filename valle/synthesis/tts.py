@@ -23,7 +23,7 @@ from valle.synthesis import engine
 from valle.synthesis.checkpoint import find_checkpoint, load_model, model_directory
 from valle.synthesis.engine import Generated, Request, generate
 from valle.synthesis.packing import pack
-from valle.synthesis.reading import misread, phones_of
+from valle.synthesis.reading import pauses_cut, phones_of, spliced
 from valle.synthesis.watermark import mark
 from valle.text import TextUnits, Vocabulary, normalize
 
@@ -127,7 +127,7 @@ class TTS:
         prompt:      a recording of 0.5 to 30 seconds, or what `self.prompt` made of it
         prompt_text: what the recording says; when left out, its first 3 seconds give the voice alone
         seed:        the same seed gives the same samples on one device and version
-        attempts:    so many draws of the first codebook, of which the one that says the text best is kept, see
+        attempts:    so many draws of the first codebook, of which what says the text best is kept, see
                      `synthesize_batch`
 
         Warns (TruncatedWarning) when the length bound was reached. Raises UserError for bad input.
@@ -149,7 +149,7 @@ class TTS:
     ) -> list[Speech]:
         """Say each text in its prompt's voice; `candidates` draws of a text stand next to each other in the result.
 
-        attempts: so many draws of the AR model for each candidate, of which the one whose codes say the text best is
+        attempts: so many draws of the AR model for each candidate, of which what says the text best by its codes is
             kept (`valle.synthesis.reading`). None: `ATTEMPTS` where a codec's first codes stand for phones and the text
             is phonemes, else 1
         max_batch_tokens: bound on what is decoded at once, see `generate` of the engine; None: everything
@@ -192,15 +192,25 @@ class TTS:
         ]
 
     def _clearest(self, draws: list[Generated], target: list[str], prompt: Prompt, attempts: int) -> list[Generated]:
-        """Of each `attempts` draws the one that says the target best. Raises UserError where codes cannot be read."""
+        """Of each `attempts` draws what says the target best, its long pauses cut.
+
+        Raises UserError where codes cannot be read.
+        """
         phones = self.codec.phones
         if phones is None or self.units.bpe is not None:
             raise UserError(f"attempts {attempts}: only phonetic codes and phonemes tell what was said; give 1")
         text = phones_of(target)
         before = prompt.codes[: len(prompt.codes) if prompt.symbols == [] else 0, 0]  # a beginning of the target
-        wrong = [misread(phones[torch.cat((before, d.codes))].numpy(), text, self.codec.frame_rate) for d in draws]
-        starts = range(0, len(draws), attempts)
-        return [draws[min(range(s, s + attempts), key=wrong.__getitem__)] for s in starts]
+        clearest = []
+        for start in range(0, len(draws), attempts):
+            some = draws[start : start + attempts]
+            codes = [torch.cat((before, draw.codes)) for draw in some]
+            said = [phones[row].numpy() for row in codes]
+            pieces = spliced(said, text, self.codec.frame_rate, len(before))
+            kept = torch.cat([codes[draw][begin:end] for draw, begin, end in pieces])[len(before) :]
+            kept = kept[pauses_cut(phones[kept].numpy(), self.codec.frame_rate)]
+            clearest.append(Generated(kept, some[pieces[-1][0]].truncated))
+        return clearest
 
     def spoken(self, samples: np.ndarray) -> Audio:
         """What the codec decoded, (time,) float32, as it is given away: marked, unless `watermark` is off."""
@@ -312,7 +322,7 @@ class TTS:
             generators = [torch.Generator().manual_seed(NAR_SEED + seed) for seed in seeds]
             drawn = [torch.rand(len(f), 8, generator=g) for f, g in zip(first, generators, strict=True)]
             noise = pad_sequence(drawn, batch_first=True).to(device)
-        codes = self.nar.generate(*text, *prompt, *target, sampling, noise, self.codec.codebooks.to(device)).cpu()
+        codes = self.nar.generate(*text, *prompt, *target, sampling, noise).cpu()
         return [item[: len(row)] for item, row in zip(codes, first, strict=True)]
 
 

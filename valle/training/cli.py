@@ -235,7 +235,14 @@ class TrainCLI(LightningCLI):
         elif config.init_codebooks:
             if not isinstance(self.model, NARModule):
                 raise UserError("--init_codebooks is for the NAR model alone; leave it out")
-            self.model.model.start_from_codebooks(codec.load(self.model.hparams["codec"]).codebooks)
+            try:
+                self.model.model.start_from_codebooks(codec.load(self.model.hparams["codec"]).codebooks)
+            except ValueError as error:
+                raise UserError(f"--model.init_args.latent_dim: {error}") from error
+        elif isinstance(self.model, NARModule) and self.model.model.expectation is not None:
+            raise UserError(
+                "expectation_layers: it is the codec's vectors that are expected; give --init_codebooks true"
+            )
 
 
 def train(arguments: list[str] | None = None) -> None:

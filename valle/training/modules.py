@@ -249,10 +249,11 @@ class NARModule(_Module):
             VALL-E 2 (3 to 30).
         prefix_prompts: share of steps whose prompts are the beginnings of the utterances (VALL-E 2: 1), not segments
             from anywhere in them (VALL-E: 0).
-        local_frames: frames that a convolution over the target's embeddings sees, an odd number, so that small models
-            need not learn to attend to neighbours; 0 is the papers, without one.
-        lookup_heads: heads that add to each target frame what the prompt has where its first codes are like it, so that
-            small models need not learn to look for the voice there; 0 is the papers, without any.
+        expectation_layers: blocks of a network that tells from first codes and prompt what the other codebooks sum to,
+            for small models (`valle.models.expectation`); 0 is the papers, without one. It begins with the codec's
+            vectors: --init_codebooks true, or --init_from a model that has one.
+        latent_dim: width of the codec's vectors.
+        expectation_loss: weight of the share of the rest that is not expected.
         early_stages: stage j is drawn with a probability like 1 / j ** early_stages; 0 is the papers.
         guided_attention: weight of the loss that draws some heads to the phoneme being spoken, where the data says
             when each is, falling to zero with the learning rate; 0 is the papers.
@@ -283,8 +284,9 @@ class NARModule(_Module):
         prompt_seconds: float = 3.0,
         prompt_seconds_most: float = 0.0,
         prefix_prompts: float = 0.5,
-        local_frames: int = 0,
-        lookup_heads: int = 0,
+        expectation_layers: int = 0,
+        latent_dim: int = 128,
+        expectation_loss: float = 10.0,
         early_stages: float = 0.0,
         guided_attention: float = 0.0,
         layout: Layout = "valle",
@@ -302,7 +304,7 @@ class NARModule(_Module):
         lora_rank: int = 0,
     ) -> None:
         super().__init__()
-        sizes = codebook_size, num_codebooks, local_frames, lookup_heads
+        sizes = codebook_size, num_codebooks, expectation_layers, latent_dim
         self.model: NAR = NAR(len(vocabulary), self._config(), *sizes, layout)
         self._prepare()
 
@@ -330,13 +332,12 @@ class NARModule(_Module):
         return prompt, prompt_lengths, target, room, torch.zeros(target.shape[:2], dtype=torch.bool, device=room.device)
 
     def _step(self, batch: Batch, stages: Tensor, prefix: bool) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """The loss, and the guide's where there is one, with logits and targets."""
+        """The losses by name, with logits and targets."""
         prompt, prompt_lengths, target, lengths, given = self.split(batch, prefix)
         text = batch.phonemes, batch.phoneme_lengths
         wanted = self.training and self._guidance() > 0
         with GuidedAttention(self.model, wanted) as guide:
-            loss, logits, targets = self.model.loss(*text, prompt, prompt_lengths, target, lengths, stages, given)
-        losses = {"loss": loss}
+            losses, logits, targets = self.model.loss(*text, prompt, prompt_lengths, target, lengths, stages, given)
         if wanted:
             spoken = spoken_phonemes(batch.starts - prefix * prompt_lengths[:, None], lengths, 1)
             if bool((spoken >= 0).any()):
@@ -356,16 +357,17 @@ class NARModule(_Module):
             for stage in sorted(set(stages.tolist()))
         }
         self._log("train", losses | tops, batch)
-        return losses["loss"] + self._guidance() * losses["guide"] if "guide" in losses else losses["loss"]
+        weights = {"guide": self._guidance(), "unexplained": self.hparams["expectation_loss"]}
+        return losses["loss"] + sum(weight * losses[name] for name, weight in weights.items() if name in losses)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         losses: list[Tensor] = []
         values: dict[str, Tensor] = {}
-        for stage in range(1, self.hparams["num_codebooks"]):
+        for stage in range(self.hparams["num_codebooks"] - 1, 0, -1):  # the last one tells what is kept of `found`
             found, logits, targets = self._step(batch, torch.full_like(batch.code_lengths, stage), prefix=True)
-            losses.append(found["loss"])
+            losses.append(found.pop("loss"))
             values |= {f"top{k}_stage{stage}": accuracy(logits, targets, k) for k in (1, 10)}
-        self._log("valid", {"loss": torch.stack(losses).mean(), **values}, batch)
+        self._log("valid", {"loss": torch.stack(losses).mean(), **found, **values}, batch)
 
 
 def _take(codes: Tensor, index: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ class SampleCallback(L.Callback):
         assert self.codec is not None
         voice, rest = codes[:, :prompt], codes[:, prompt:, 0]
         inputs = phonemes, length(phonemes), voice, length(voice), rest, length(rest)
-        return module.model.generate(*inputs, vectors=self.codec.codebooks.to(rest.device))[0]
+        return module.model.generate(*inputs)[0]
 
     def _attention(self, module: ARModule, phonemes: Tensor, codes: Tensor) -> np.ndarray:
         """Where each step looks in the text, mean over heads, brightest over layers: (frames, phonemes)."""
