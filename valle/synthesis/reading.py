@@ -1,7 +1,7 @@
 """Does speech say its text? Read from the first codes themselves, where each stands for a phone.
 
 The AR model now and then leaves a word out, says one twice or falls silent. Where the codec tells which phone a first
-code stands for, that is seen before anything is decoded, without a recogniser: the best parts of several draws are kept.
+code stands for, that is seen before anything is decoded, without a recogniser, and the best of several draws is kept.
 """
 
 from __future__ import annotations
