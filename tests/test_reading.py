@@ -11,13 +11,18 @@ from hypothesis import strategies as st
 import valle
 from valle.errors import UserError
 from valle.models.sampling import Sampling
-from valle.synthesis.reading import PAUSE, misread, pauses_cut, phones_of, spliced
+from valle.synthesis.reading import PAUSE, aligned, pauses_cut, phones_of, spliced
 from valle.synthesis.tts import ATTEMPT_SEED
 from valle.text import normalize, phonemize
 from valle.text.phones import PHONE_CLASSES, phone_class
 
 RATE = 50.0
 PHONE = st.integers(1, len(PHONE_CLASSES) - 1)
+
+
+def misread(said: np.ndarray, text: list[int], rate: float) -> float:
+    """Frames that do not say the text, for each of its phones."""
+    return float(aligned(said, text, rate)[1].sum()) / len(text)
 
 
 def said(text: list[int], frames: int = 4) -> np.ndarray:
@@ -56,9 +61,12 @@ def test_only_pauses_of_over_half_a_second_are_cut(runs: list[tuple[int, int]]) 
     assert frames[kept].tolist() == cut
 
 
-def test_nothing_said_is_no_reading() -> None:
-    assert misread(np.array([], dtype=int), [3], RATE) == np.inf
-    assert misread(np.array([3]), [3, 4], RATE) == np.inf  # fewer frames than phones
+def test_what_cannot_be_read_is_left_out_and_stays_where_there_is_nothing_else() -> None:
+    nothing, short, whole = np.array([], dtype=int), np.array([3]), np.array([3, 4])
+    assert misread(short, [3, 4], RATE) == np.inf  # fewer frames than phones
+    assert spliced([nothing, short, whole], [3, 4], RATE) == [(2, 0, 2)]
+    assert spliced([short, nothing], [3, 4], RATE) == [(0, 0, 1)]
+    assert spliced([nothing], [3, 4], RATE) == [(0, 0, 0)]
 
 
 def test_the_phones_of_a_text_leave_its_marks_out() -> None:

@@ -20,7 +20,7 @@ def phones_of(symbols: list[str]) -> list[int]:
     return [c for c in map(phone_class, symbols) if c not in (PAUSE, UNKNOWN)]
 
 
-def _aligned(said: np.ndarray, text: list[int], frame_rate: float) -> tuple[np.ndarray, np.ndarray]:
+def aligned(said: np.ndarray, text: list[int], frame_rate: float) -> tuple[np.ndarray, np.ndarray]:
     """Give frames to the text's phones in order, to each at least one, and between them to pauses, so that as few as
     can be are of another phone than the one they are given to.
 
@@ -52,25 +52,14 @@ def _aligned(said: np.ndarray, text: list[int], frame_rate: float) -> tuple[np.n
     return path, wrong[np.arange(len(path)), path] + (lasted >= LONGEST * frame_rate)
 
 
-def misread(said: np.ndarray, text: list[int], frame_rate: float) -> float:
-    """Frames that do not say the text, for each of its phones; 0 is a perfect reading, infinity one that cannot be.
-
-    said: (time,) class of the phone that each frame's first code stands for; text: classes of what should be said.
-    What lasts longer than `LONGEST` is wrong as well.
-    """
-    if not len(said) or not text:
-        return float("inf")
-    return float(_aligned(said, text, frame_rate)[1].sum()) / len(text)
-
-
 def spliced(draws: list[np.ndarray], text: list[int], frame_rate: float, first: int = 0) -> list[tuple[int, int, int]]:
     """The clearest reading that several draws of the same text hold: pieces (draw, start, end), to be put together.
 
-    draws: of each (time,) what its frames say, as for `misread`; first: frame before which none is parted
+    draws: of each (time,) what its frames say, as for `aligned`; first: frame before which none is parted
     A piece ends where its draw and the next one both pause at the same place of the text. Without such places it is the
-    draw that is misread least.
+    draw that has least wrong with it.
     """
-    readings = [_aligned(said, text, frame_rate) if len(said) and text else None for said in draws]
+    readings = [aligned(said, text, frame_rate) if len(said) and text else None for said in draws]
     arrived: dict[int, tuple[float, list[tuple[int, int, int]], int]] = {}  # per draw: wrong so far, pieces, frame
     pauses: dict[int, list[tuple[int, int]]] = {}  # per place of the text: draws and the middles of their pauses
     totals = {}

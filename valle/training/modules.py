@@ -19,6 +19,8 @@ from valle.models.transformer import Layout, TransformerConfig
 from valle.text import Vocabulary
 from valle.training.guided_attention import GuidedAttention, spoken_phonemes
 
+EXPECTATION_LOSS = 10.0  # weight of the share of the rest that a NAR model does not expect, beside its cross entropy
+
 
 def accuracy(logits: Tensor, targets: Tensor, top: int) -> Tensor:
     """Share of targets (...) among the `top` likeliest entries of logits (..., entries); -100 is left out."""
@@ -253,7 +255,6 @@ class NARModule(_Module):
             for small models (`valle.models.expectation`); 0 is the papers, without one. It begins with the codec's
             vectors: --init_codebooks true, or --init_from a model that has one.
         latent_dim: width of the codec's vectors.
-        expectation_loss: weight of the share of the rest that is not expected.
         early_stages: stage j is drawn with a probability like 1 / j ** early_stages; 0 is the papers.
         guided_attention: weight of the loss that draws some heads to the phoneme being spoken, where the data says
             when each is, falling to zero with the learning rate; 0 is the papers.
@@ -286,7 +287,6 @@ class NARModule(_Module):
         prefix_prompts: float = 0.5,
         expectation_layers: int = 0,
         latent_dim: int = 128,
-        expectation_loss: float = 10.0,
         early_stages: float = 0.0,
         guided_attention: float = 0.0,
         layout: Layout = "valle",
@@ -357,7 +357,7 @@ class NARModule(_Module):
             for stage in sorted(set(stages.tolist()))
         }
         self._log("train", losses | tops, batch)
-        weights = {"guide": self._guidance(), "unexplained": self.hparams["expectation_loss"]}
+        weights = {"guide": self._guidance(), "unexplained": EXPECTATION_LOSS}
         return losses["loss"] + sum(weight * losses[name] for name, weight in weights.items() if name in losses)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
