@@ -17,6 +17,7 @@ from valle.codec.networks import build_network
 from valle.codec.trained import TrainedCodec
 from valle.errors import UserError
 from valle.training.codec import CodecModule
+from valle.training.codec_losses import MagnitudeLoss
 
 
 @pytest.fixture(scope="module", params=["mini", "small"])
@@ -142,22 +143,47 @@ def test_a_dead_code_comes_back_to_life() -> None:
     assert book.embed[3].abs().max() < 10
 
 
-def test_quantizer_dropout_decodes_from_early_codebooks_in_training_alone() -> None:
+def test_quantizer_dropout_decodes_from_early_codebooks() -> None:
     sizes = {"kind": "frame_rate", "encoder_dim": 16, "decoder_dim": 16, "codebook_size": 8, "latent_dim": 4}
-    module = CodecModule(sizes, quantize_start=0, train_encoder=False, quantizer_dropout=1.0)
+    torch.manual_seed(0)
+    module = CodecModule(sizes, quantize_start=0, quantizer_dropout=1.0)
+    assert {module._codebooks_used() for _ in range(64)} == {1, 2, 4}
+    assert CodecModule(sizes, quantizer_dropout=0.0)._codebooks_used() == 8
     audio, phones = torch.randn(2, 6400) * 0.1, torch.zeros(2, 20, dtype=torch.long)
     for layer in module.network.quantizer.vq.layers:
         layer._codebook.inited.fill_(1)
         layer._codebook.embed.normal_()
-    full = [module.eval()._reconstruct(audio, phones)[0]]
-    early = [module.train()._reconstruct(audio, phones)[0] for _ in range(8)]
+    four, eight = (module.eval()._reconstruct(audio, phones, used)[0] for used in (4, 8))
     for layer in module.network.quantizer.vq.layers[4:]:
         layer._codebook.embed.normal_()
-    full.append(module.eval()._reconstruct(audio, phones)[0])
-    torch.manual_seed(0)
-    early += [module.train()._reconstruct(audio, phones)[0] for _ in range(8)]
-    assert not torch.equal(*full)
-    assert 1 < len({tuple(output[0, :100].tolist()) for output in early}) <= 3  # of 1, 2 or 4 codebooks, never of 8
+    assert torch.equal(module._reconstruct(audio, phones, 4)[0], four)
+    assert not torch.equal(module._reconstruct(audio, phones, 8)[0], eight)
+
+
+def test_an_envelope_is_the_same_whatever_the_pitch() -> None:
+    loss = MagnitudeLoss(16_000, 640)
+    bins = torch.arange(321) * 25.0  # hertz
+    formants = sum((-(((bins - f) / 300) ** 2)).exp() for f in (500, 1500, 2500)) + 0.05
+
+    def spoken(pitch: float, envelope: torch.Tensor) -> torch.Tensor:
+        harmonics = 1 + 0.9 * (2 * torch.pi * bins / pitch).cos()
+        return ((envelope * harmonics) ** (1 / 0.3))[None, :, None]
+
+    low, high = spoken(70, formants), spoken(90, formants)  # hertz; faster than the envelope may vary
+    other = spoken(70, formants.roll(20))
+    of_pitch, of_formants = loss(low, high, envelope=True), loss(low, other, envelope=True)
+    assert of_pitch["envelope"] < 0.05 * of_formants["envelope"]
+    assert of_pitch["magnitude"] > 0.5 * of_formants["magnitude"]
+    assert "envelope" not in loss(low, high)
+
+
+def test_the_envelope_counts_where_the_first_codebook_speaks_alone() -> None:
+    sizes = {"kind": "frame_rate", "phases": False, "encoder_dim": 16, "decoder_dim": 16, "latent_dim": 4}
+    audio = torch.randn(1, 3200) * 0.1
+    for weight, used, names in ((3.0, 1, {"mel", "magnitude", "envelope"}), (3.0, 2, {"mel", "magnitude"})):
+        module = CodecModule(sizes, loss_weights={"envelope": weight})
+        assert set(module._losses(module.network.magnitudes(audio), audio, used)) == names
+    assert "envelope" not in CodecModule(sizes)._losses(module.network.magnitudes(audio), audio, 1)
 
 
 def fake_weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -98,17 +98,17 @@ def test_the_phone_loss_reaches_the_encoder_through_the_first_codebook_alone() -
         layer._codebook.embed.normal_()
     sound, phones = torch.randn(2, 6400) * 0.1, torch.randint(len(PHONE_CLASSES), (2, 20))
     module.hparams["commitment"] = 0.0
-    _, inner, parts = module.train()._reconstruct(sound, phones)
+    _, inner, parts = module.train()._reconstruct(sound, phones, 8)
     torch.testing.assert_close(inner, parts["phone"])
     inner.backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in module.network.encoder.head.parameters())
     module.eval()
-    loss = module._reconstruct(sound, phones)[2]["phone"]
+    loss = module._reconstruct(sound, phones, 8)[2]["phone"]
     for layer in module.network.quantizer.vq.layers[1:]:
         layer._codebook.embed.normal_()
-    torch.testing.assert_close(module._reconstruct(sound, phones)[2]["phone"], loss)
+    torch.testing.assert_close(module._reconstruct(sound, phones, 8)[2]["phone"], loss)
     silent = torch.full_like(phones, UNKNOWN)
-    assert "phone" not in module._reconstruct(sound, silent)[2]
+    assert "phone" not in module._reconstruct(sound, silent, 8)[2]
 
 
 def test_training_a_codec_goes_on_from_the_bundled_one(speech: Path) -> None:
@@ -122,7 +122,7 @@ def test_training_a_codec_goes_on_from_the_bundled_one(speech: Path) -> None:
     assert torch.equal(codes[:-8], mini.encode(sound[:frames], 16_000)[:-8])
     module.train()
     before = codebook_vectors(module.network.quantizer).clone()
-    module._reconstruct(torch.from_numpy(sound[None, :32_000]), torch.full((1, 100), UNKNOWN))
+    module._reconstruct(torch.from_numpy(sound[None, :32_000]), torch.full((1, 100), UNKNOWN), 8)
     moved = (codebook_vectors(module.network.quantizer) - before).norm() / before.norm()
     assert 0 < moved < 0.1  # the moving averages were there: one step does not throw a codebook over
     with pytest.raises(UserError, match="other sizes"):
@@ -132,7 +132,7 @@ def test_training_a_codec_goes_on_from_the_bundled_one(speech: Path) -> None:
 def named_codec() -> CodecModule:
     """A codec of random weights whose first codes stand for the sixteen first phones, one each."""
     torch.manual_seed(0)
-    module = CodecModule(SIZES, quantize_start=0, train_encoder=False).eval()
+    module = CodecModule(SIZES, quantize_start=0).eval()
     for layer in module.network.quantizer.vq.layers:
         layer._codebook.inited.fill_(1)
         layer._codebook.embed.normal_(std=0.3)
@@ -180,19 +180,9 @@ def test_codes_keep_the_phones_that_the_phone_loss_gave_them(tmp_path: Path) -> 
     heads = module.phone_head(codebook_vectors(module.network.quantizer)[0]).argmax(-1)
     assert torch.equal(codec.load(str(tmp_path)).phones, heads)
     assert codec.load("mini").phones is None
-    trained_on = CodecModule(SIZES, quantize_start=0, train_encoder=False)
+    trained_on = CodecModule(SIZES, quantize_start=0)
     trained_on.start_from(codec.load(str(tmp_path)))
     assert torch.equal(trained_on.network.quantizer.get_buffer("phones"), heads)
-
-
-def test_the_decoder_alone_is_trained_on_the_codes_that_models_are_trained_on() -> None:
-    module = named_codec()
-    sound, phones = torch.randn(2, 6400) * 0.1, torch.randint(16, (2, 20))
-    output, inner, _ = module.train()._reconstruct(sound, phones)
-    codes = module.network.encode(sound, phones=phones)
-    assert not torch.equal(codes, module.network.encode(sound))
-    torch.testing.assert_close(output, module.network.decode(codes))
-    assert not inner.requires_grad
 
 
 def test_tokens_tell_the_phones_that_were_spoken(corpus: Path, tmp_path: Path) -> None:
@@ -217,4 +207,4 @@ def test_tokens_tell_the_phones_that_were_spoken(corpus: Path, tmp_path: Path) -
             right.append((small.phones[codes[:, 0]].numpy() == spoken)[spoken != UNKNOWN].mean())
         shares[name] = np.mean(right)
     assert shares["timed"] > 0.8
-    assert shares["plain"] < shares["timed"] - 0.03
+    assert 1 - shares["timed"] < 0.8 * (1 - shares["plain"])  # a codec that hears them well leaves little to mend

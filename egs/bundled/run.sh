@@ -20,11 +20,10 @@ kokoro_held_out=2      # and so many that are tested, one for validation besides
 seed=0
 codec=small            # bundled codec or folder; train: stage 2 trains `mini` on, into $exp/codec/exported
 codec_config=../../recipes/codec/small.yaml
-decoder_config=../../recipes/codec/small_decoder.yaml   # its decoder goes on with this
 ar_config=../../recipes/bundled/ar.yaml
 nar_config=../../recipes/bundled/nar.yaml
 init=none              # bundled model or run directory that both trainings go on from; none: from nothing
-codec_options=         # further options for both trainings of the codec, e.g. "--trainer.max_steps 20"
+codec_options=         # further options for the codec's training, e.g. "--trainer.max_steps 20"
 ar_options=            # for the AR model's
 nar_options=           # and for the NAR model's
 synth_options=         # further options of valle-synth
@@ -80,9 +79,10 @@ if wanted 1 && [ -n "$people" ]; then
   step 1-align valle-prepare align data/people_train
   # Those that say something else than their text would teach codes that are not of the phones spoken.
   step 1-aligned valle-prepare subset data/people_train data/people --min-seconds 0 --max-seconds 40 --aligned
-  step 1-resampled python local/resampled.py data/people data/people_resampled
+  step 1-resampled python local/resampled.py data/people data/people_resampled \
+    --factors 0.84 0.88 0.92 0.96 1.04 1.08 1.12 1.16
   # The NAR model needs voices more than it needs to be told what they say.
-  step 1-more python local/resampled.py data/people_train data/people_more --factors 0.84 0.88 0.96 1 1.04 1.12 1.16
+  step 1-more python local/resampled.py data/people_train data/people_more --factors 0.88 0.96 1 1.04 1.12
 fi
 
 # there FOLDER SET...: as Lightning's list, FOLDER/SET for each set of which there is data.
@@ -105,10 +105,7 @@ codec_data=(
 if wanted 2 && [ -n "$train_codec" ]; then
   step 2-codec $train_cmd valle-train fit --config "$codec_config" --trainer.default_root_dir "$exp/codec" --init_from mini \
     "${codec_data[@]}" $codec_options
-  step 2-export python -m valle.training.export_codec "$exp/codec/last.ckpt" "$exp/codec/before" --provenance provenance.json
-  step 2-decoder $train_cmd valle-train fit --config "$decoder_config" --trainer.default_root_dir "$exp/decoder" \
-    --init_from "$exp/codec/before" "${codec_data[@]}" $codec_options
-  step 2-export-decoder python -m valle.training.export_codec "$exp/decoder/last.ckpt" "$codec" --provenance provenance.json
+  step 2-export python -m valle.training.export_codec "$exp/codec/last.ckpt" "$codec" --provenance provenance.json
 fi
 
 if wanted 3; then

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import lightning as L
@@ -43,7 +44,8 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         seed: int,
         vary: bool,
     ) -> None:
-        self.clips = [Clip(utterance, sample_rate) for utterance in utterances]
+        with ThreadPoolExecutor() as pool:
+            self.clips = list(pool.map(lambda utterance: Clip(utterance, sample_rate), utterances))
         self.chances = np.cumsum([len(clip.samples) for clip in self.clips])
         self.sample_rate, self.length, self.count = sample_rate, round(seconds * sample_rate), count
         self.middles = (np.arange(round(seconds * frame_rate)) + 0.5) / frame_rate
@@ -82,6 +84,7 @@ class CropsDataModule(L.LightningDataModule):
         batch_size: crops a step.
         epoch_size: crops an epoch.
         seed: of the draw.
+        num_workers: processes that cut crops; one feeds two cores, a GPU needs all that there are.
     """
 
     def __init__(
@@ -94,8 +97,10 @@ class CropsDataModule(L.LightningDataModule):
         batch_size: int = 16,
         epoch_size: int = 8000,
         seed: int = 0,
+        num_workers: int = 1,
     ) -> None:
         super().__init__()
+        self.num_workers = num_workers
         self.train, self.valid = [Path(path) for path in train], [Path(path) for path in valid]
         self.sample_rate, self.frame_rate, self.seconds, self.seed = sample_rate, frame_rate, seconds, seed
         self.batch_size, self.epoch_size = batch_size, epoch_size
@@ -111,7 +116,7 @@ class CropsDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         assert self.trainer is not None
         self.train_crops.epoch = self.trainer.current_epoch
-        return DataLoader(self.train_crops, self.batch_size, num_workers=1)
+        return DataLoader(self.train_crops, self.batch_size, num_workers=self.num_workers)
 
     def val_dataloader(self) -> DataLoader:
         return DataLoader(self.valid_crops, self.batch_size)

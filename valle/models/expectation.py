@@ -54,11 +54,14 @@ class Expectation(nn.Module):
         dim: width, the transformer's.
         layers: ConvNeXt blocks.
         codebook_size, num_codebooks, latent_dim: sizes of the codec's codebooks, whose vectors it has for itself.
+        dropout: probability, of what goes into the blocks and of the features.
     """
 
     vectors: Tensor
 
-    def __init__(self, dim: int, layers: int, codebook_size: int, num_codebooks: int, latent_dim: int) -> None:
+    def __init__(
+        self, dim: int, layers: int, codebook_size: int, num_codebooks: int, latent_dim: int, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.register_buffer("vectors", torch.zeros(num_codebooks, codebook_size, latent_dim))
         self.usual = nn.Embedding(codebook_size, latent_dim)  # with this first code, whatever is around it
@@ -67,6 +70,7 @@ class Expectation(nn.Module):
         self.norm_in, self.norm_out = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.blocks = nn.ModuleList(ConvNeXtBlock(dim, 3 * dim, 1 / layers) for _ in range(layers))
         self.out = nn.Linear(dim, latent_dim)
+        self.dropout = nn.Dropout(dropout)
         nn.init.normal_(self.embedding.weight, std=0.1)
         for zero in (self.usual.weight, self.out.weight, self.out.bias):
             nn.init.zeros_(zero)
@@ -87,11 +91,11 @@ class Expectation(nn.Module):
         usual, own = self.usual(first), self.rest(prompt) - self.usual(prompt[..., 0])
         found = rearrange(self._found(first, prompt, prompt_lengths, own), "b h t d -> b t (h d)")
         x = self.inputs(torch.cat((self.vectors[0][first], usual, found), dim=-1))
-        x = self.norm_in(x + self.embedding(first))
+        x = self.dropout(self.norm_in(x + self.embedding(first)))
         mask = length_mask(lengths, first.shape[1])[..., None].to(x.dtype)
         for block in self.blocks:
             x = block(x, mask)
-        features = self.norm_out(x)
+        features = self.dropout(self.norm_out(x))
         return features, usual + self.out(features)
 
     def codes(

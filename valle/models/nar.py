@@ -49,7 +49,9 @@ class NAR(nn.Module):
         self.stage_embedding = nn.Embedding(num_codebooks, config.dim)
         self.expectation = None
         if expectation_layers:
-            self.expectation = Expectation(config.dim, expectation_layers, codebook_size, num_codebooks, latent_dim)
+            self.expectation = Expectation(
+                config.dim, expectation_layers, codebook_size, num_codebooks, latent_dim, config.dropout
+            )
             self.correction = nn.Linear(config.dim, latent_dim)  # what the transformer adds to it
             nn.init.zeros_(self.correction.weight)
             nn.init.zeros_(self.correction.bias)

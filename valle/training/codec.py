@@ -16,13 +16,21 @@ from valle.codec import Codec
 from valle.codec.encodec_package import MultiScaleSTFTDiscriminator
 from valle.codec.frame_rate import FrameRateCodec
 from valle.codec.networks import CodecNetwork, build_network
-from valle.codec.quantizer import codebook_vectors, quantize
+from valle.codec.quantizer import codebook_vectors
 from valle.codec.trained import TrainedCodec
 from valle.errors import UserError
 from valle.text.phones import PHONE_CLASSES, UNKNOWN
 from valle.training.codec_losses import Balancer, MagnitudeLoss, SpectralLoss, adversarial_losses, discriminator_loss
 
-LOSS_WEIGHTS = {"time": 0.1, "complex": 2.0, "mel": 1.0, "magnitude": 1.0, "adversarial": 1.5, "features": 1.5}
+LOSS_WEIGHTS = {
+    "time": 0.1,
+    "complex": 2.0,
+    "mel": 1.0,
+    "magnitude": 1.0,
+    "envelope": 0.0,
+    "adversarial": 1.5,
+    "features": 1.5,
+}
 
 
 class CodecModule(L.LightningModule):
@@ -37,12 +45,10 @@ class CodecModule(L.LightningModule):
         commitment: weight of the quantizer's commitment loss, outside the balancer as in EnCodec.
         discriminator_start: step at which the adversarial losses join; None: never.
         discriminator_filters: channels of the multi-scale STFT discriminators.
-        train_encoder: False keeps encoder and codebooks as they are, so that codes stay what they were
-            while the decoder goes on learning, from those that models are trained on: of the phones spoken, where
-            the data says so and the first codes stand for phones.
         quantizer_dropout: share of steps that decode from the first 1, 2 or 4 codebooks only, so that early codebooks
             hold what matters most (EnCodec, section 3.2, trains for several bandwidths likewise).
-        loss_weights: share of each loss in the gradient at the waveform.
+        loss_weights: share of each loss in the gradient at the output. "envelope" is of steps that decode from the
+            first codebook alone, without phases: it is to tell the formants then, and not the pitch.
         phone_loss: weight of the loss that makes the first codebook alone tell which phone is spoken, where the data
             says so; the AR model then predicts little but what the text says (as SpeechTokenizer, arXiv 2308.16692,
             whose teacher is a network of its own). 0: none.
@@ -58,7 +64,6 @@ class CodecModule(L.LightningModule):
         commitment: float = 0.25,
         discriminator_start: int | None = None,
         discriminator_filters: int = 12,
-        train_encoder: bool = True,
         quantizer_dropout: float = 0.0,
         loss_weights: dict[str, float] | None = None,
         phone_loss: float = 0.0,
@@ -113,22 +118,17 @@ class CodecModule(L.LightningModule):
             quantizer = self.network.quantizer
             quantizer.get_buffer("phones").copy_(self.phone_head(codebook_vectors(quantizer)[0]).argmax(-1))
 
-    def _reconstruct(self, audio: Tensor, phones: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def _reconstruct(self, audio: Tensor, phones: Tensor, used: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """audio (batch, time) -> reconstruction, see `_losses`, the loss of what is between, and that loss's parts.
 
-        phones: (batch, frames) classes
+        phones: (batch, frames) classes; used: codebooks that it is decoded from
         """
-        with torch.set_grad_enabled(self.training and self.hparams["train_encoder"]):
-            latent = self.network.encode_latent(audio)
+        latent = self.network.encode_latent(audio)
         if self.training and self.global_step < self.hparams["quantize_start"]:
             return self._decode(latent), latent.new_zeros(()), {}
-        quantizer = self.network.quantizer.train(self.training and self.hparams["train_encoder"])
+        quantizer = self.network.quantizer
         with torch.autocast(audio.device.type, enabled=False):
-            if not self.hparams["train_encoder"]:  # the codes that models are trained on
-                codes = quantize(quantizer, latent, phones)[..., : self._codebooks_used()]
-                quantized = quantizer.vq.decode(rearrange(codes, "b t q -> q b t"))
-                return self._decode(quantized.transpose(1, 2)), latent.new_zeros(()), {}
-            quantized, codes, commitment = quantizer.vq(latent.transpose(1, 2), self._codebooks_used())
+            quantized, codes, commitment = quantizer.vq(latent.transpose(1, 2), used)
             parts = {"commitment": commitment.mean()}
             inner = self.hparams["commitment"] * parts["commitment"]
             if self.phone_head is not None and bool((phones != UNKNOWN).any()):
@@ -145,14 +145,16 @@ class CodecModule(L.LightningModule):
             return self.network.decode_magnitudes(latent)
         return self.network.decode_latent(latent)
 
-    def _losses(self, output: Tensor, audio: Tensor) -> dict[str, Tensor]:
+    def _losses(self, output: Tensor, audio: Tensor, used: int) -> dict[str, Tensor]:
         """Of a reconstruction, by name; without phases it has nothing to be compared with but magnitudes."""
         if isinstance(self.network, FrameRateCodec) and not self.network.phases:
-            return self.spectral_loss(output, self.network.magnitudes(audio))
+            envelope = used == 1 and self.balancer.weights["envelope"] > 0
+            return self.spectral_loss(output, self.network.magnitudes(audio), envelope)
         return {"time": F.l1_loss(output, audio), **self.spectral_loss(output, audio)}
 
     def _codebooks_used(self) -> int:
-        if self.training and torch.rand(()) < self.hparams["quantizer_dropout"]:
+        """Of a step in training."""
+        if torch.rand(()) < self.hparams["quantizer_dropout"]:
             return int(2 ** torch.randint(3, ()))
         return self.network.num_codebooks
 
@@ -161,10 +163,11 @@ class CodecModule(L.LightningModule):
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
         assert isinstance(optimizer, LightningOptimizer)
         assert isinstance(schedule, torch.optim.lr_scheduler.LRScheduler)
-        output, inner, parts = self._reconstruct(audio, phones)
+        used = self._codebooks_used()
+        output, inner, parts = self._reconstruct(audio, phones, used)
         with torch.autocast(audio.device.type, enabled=False):
             waveform = output.detach().requires_grad_()
-            losses = self._losses(waveform, audio)
+            losses = self._losses(waveform, audio, used)
             critic = None
             if self.discriminator is not None and self.global_step >= self.hparams["discriminator_start"]:
                 critic, adversarial = self._adversarial(waveform, audio)
@@ -194,18 +197,16 @@ class CodecModule(L.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
         audio, phones = batch
-        output, _, parts = self._reconstruct(audio, phones)
-        losses = self._losses(output, audio)
+        output, _, parts = self._reconstruct(audio, phones, self.network.num_codebooks)
+        losses = self._losses(output, audio, self.network.num_codebooks)
         finer = losses["complex"] if "complex" in losses else losses["magnitude"]
         losses["loss"] = losses["mel"] + finer + self.hparams["phone_loss"] * parts.get("phone", 0.0)
         self.log_dict({f"valid/{name}": loss for name, loss in (losses | parts).items()}, batch_size=len(audio))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        frozen = [] if self.hparams["train_encoder"] else [self.network.encoder, self.network.quantizer]
-        for part in frozen:
-            part.requires_grad_(False)
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, self.hparams["learning_rate"], betas=(0.8, 0.99), weight_decay=0.01)
+        optimizer = torch.optim.AdamW(
+            self.parameters(), self.hparams["learning_rate"], betas=(0.8, 0.99), weight_decay=0.01
+        )
         total, warmup, decay = self.trainer.max_steps, self.hparams["warmup_steps"], self.hparams["decay_steps"]
 
         def factor(step: int) -> float:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+ENVELOPE_QUEFRENCY = 0.0031  # seconds: what varies slower along the spectrum is its envelope, not its harmonics
+
 
 def mel_filters(sample_rate: int, n_fft: int, num_mels: int) -> Tensor:
     """Triangular filters equally spaced on the mel scale: (n_fft // 2 + 1, num_mels), each summing to 1."""
@@ -21,24 +23,39 @@ def mel_filters(sample_rate: int, n_fft: int, num_mels: int) -> Tensor:
     return filters / filters.sum(0).clamp(min=1e-5)
 
 
+def smoothing(bins: int, cosines: int) -> Tensor:
+    """Matrix (bins, bins) that keeps of a spectrum its first cosines (DCT-II): its envelope, without harmonics."""
+    places = (torch.arange(bins) + 0.5) / bins
+    basis = (torch.pi * torch.arange(cosines)[:, None] * places).cos()
+    basis = basis / basis.norm(dim=1, keepdim=True)
+    return basis.T @ basis
+
+
 class MagnitudeLoss(nn.Module):
     """Of STFT magnitudes themselves, where a network tells these and no phases.
 
     mel:       L1 distance of log mel spectra
     magnitude: L1 distance of magnitudes compressed to |X| ** 0.3
+    envelope:  the same of their smoothed spectra, if asked for
     """
 
     mels: Tensor
+    smoothing: Tensor
 
     def __init__(self, sample_rate: int, n_fft: int) -> None:
         super().__init__()
         self.register_buffer("mels", mel_filters(sample_rate, n_fft, num_mels=80), persistent=False)
+        cosines = round(ENVELOPE_QUEFRENCY * sample_rate)
+        self.register_buffer("smoothing", smoothing(n_fft // 2 + 1, cosines), persistent=False)
 
-    def forward(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """output, target: (batch, bin, time). Returns the two losses by name."""
+    def forward(self, output: Tensor, target: Tensor, envelope: bool = False) -> dict[str, Tensor]:
+        """output, target: (batch, bin, time). Returns the losses by name."""
         mel, target_mel = (((m.transpose(1, 2) @ self.mels) + 1e-3).log() for m in (output, target))
         compressed, target_compressed = ((m + 1e-5) ** 0.3 for m in (output, target))
-        return {"mel": F.l1_loss(mel, target_mel), "magnitude": F.l1_loss(compressed, target_compressed)}
+        losses = {"mel": F.l1_loss(mel, target_mel), "magnitude": F.l1_loss(compressed, target_compressed)}
+        if envelope:
+            losses["envelope"] = F.l1_loss(self.smoothing @ compressed, self.smoothing @ target_compressed)
+        return losses
 
 
 class SpectralLoss(nn.Module):
