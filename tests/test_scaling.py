@@ -154,13 +154,13 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_and_names_the_batch(t
 def test_the_best_and_an_average_of_the_weights_are_kept(tokens: Path, tmp_path: Path) -> None:
     often = ["--trainer.val_check_interval=1", "--trainer.check_val_every_n_epoch=null", "--save_every=1"]
     often += ["--keep_best=2", "--ema_decay=0.5"]
-    kill_after_step(5, "ARModule", tokens, tmp_path / "run", 9, *often)
+    kill_after_step(3, "ARModule", tokens, tmp_path / "run", 5, *often)
     assert len(list((tmp_path / "run" / "top").iterdir())) == 2
     checkpoint = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
     averaged, current = checkpoint["state_dict"], checkpoint["current_model_state"]
     assert any(not torch.equal(averaged[name], current[name]) for name in averaged)
-    train("ARModule", tokens, tmp_path / "straight", 9, *often)
-    train("ARModule", tokens, tmp_path / "run", 9, *often)
+    train("ARModule", tokens, tmp_path / "straight", 5, *often)
+    train("ARModule", tokens, tmp_path / "run", 5, *often)
     same(tmp_path / "straight" / "last.ckpt", tmp_path / "run" / "last.ckpt")
 
 
