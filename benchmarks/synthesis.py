@@ -205,8 +205,8 @@ def transformers_steps(dtype: torch.dtype, new: int) -> float | None:
         return new / (timed(run(new + 1)) - timed(run(1)))
 
 
-def sizes() -> dict[str, tuple[Callable[[int], AR], Callable[[], NAR], float]]:
-    """How the models of each size are made, and their frame rate."""
+def sizes() -> dict[str, tuple[Callable[[int], AR], Callable[[], NAR], float, int]]:
+    """How the models of each size are made, their frame rate, and the NAR model's passes for seven codebooks."""
     bundled = valle.load("small")
     small = bundled.ar.config
     return {
@@ -214,11 +214,13 @@ def sizes() -> dict[str, tuple[Callable[[int], AR], Callable[[], NAR], float]]:
             lambda g: AR(100, TransformerConfig(dropout=0.0), group_size=g).eval(),
             lambda: NAR(100, TransformerConfig(dropout=0.0)).eval(),
             float(FRAME_RATE),
+            7,
         ),
         "bundled": (
             lambda g: AR(100, small, group_size=g, tied=False).eval(),
-            lambda: NAR(100, bundled.nar.config, local_frames=7, lookup_heads=4).eval(),
+            lambda: NAR(100, bundled.nar.config, expectation_layers=6, latent_dim=64).eval(),
             bundled.codec.frame_rate,
+            1,
         ),
     }
 
@@ -230,14 +232,14 @@ def run_all(quick: bool) -> dict[str, Any]:
     second = timed(lambda: small.decode(torch.zeros(500, 8, dtype=torch.long)), 3) / 10
     steps = 40 if quick else 200
     runs = []
-    for size, (make_ar, make_nar, rate) in sizes().items():
+    for size, (make_ar, make_nar, rate, passes) in sizes().items():
         for dtype in BYTES:
             for batch in (1, 8):
-                nar = nar_speed(make_nar, dtype, batch, 1 if quick else 7, rate)
+                nar = nar_speed(make_nar, dtype, batch, 1 if quick else passes, rate)
                 for group_size in (1, 2):
                     ar = ar_speed(lambda g=group_size, make=make_ar: make(g), dtype, batch, steps, rate, SECONDS / 2)
                     ar_seconds = ar["prefill"] + SECONDS * rate / group_size / ar["steps"]
-                    nar_seconds = 7 * nar["stage"]
+                    nar_seconds = passes * nar["stage"]
                     spoken = SECONDS * batch
                     run = {
                         "size": size,
