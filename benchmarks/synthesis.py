@@ -24,6 +24,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,8 @@ def transformers_steps(dtype: torch.dtype, new: int) -> float | None:
         vocab_size=1025, hidden_size=1024, intermediate_size=2731, num_hidden_layers=12, num_attention_heads=16,
         max_position_embeddings=4096, bos_token_id=0, eos_token_id=None, pad_token_id=0,
     )  # fmt: skip
-    model = LlamaForCausalLM(config).to(dtype).eval()
+    model: Any = LlamaForCausalLM(config)
+    model = model.to(dtype).eval()
     ids = torch.randint(0, 1024, (1, PHONEMES + PROMPT_SECONDS * FRAME_RATE + SECONDS * FRAME_RATE // 2))
 
     def run(count: int) -> Callable[[], object]:
@@ -237,7 +239,7 @@ def run_all(quick: bool) -> dict[str, Any]:
             for batch in (1, 8):
                 nar = nar_speed(make_nar, dtype, batch, 1 if quick else passes, rate)
                 for group_size in (1, 2):
-                    ar = ar_speed(lambda g=group_size, make=make_ar: make(g), dtype, batch, steps, rate, SECONDS / 2)
+                    ar = ar_speed(partial(make_ar, group_size), dtype, batch, steps, rate, SECONDS / 2)
                     ar_seconds = ar["prefill"] + SECONDS * rate / group_size / ar["steps"]
                     nar_seconds = passes * nar["stage"]
                     spoken = SECONDS * batch

@@ -130,7 +130,8 @@ def straightforward(module: ARModule | NARModule, batches: Iterator[Batch], step
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module = module.to(device).train()
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-4, foreach=False)
-    done, begin = [], 0.0
+    done: list[Batch] = []
+    begin = 0.0
     for step in range(steps + warm):
         if step == warm:
             if device.type == "cuda":
@@ -145,7 +146,8 @@ def straightforward(module: ARModule | NARModule, batches: Iterator[Batch], step
         else:
             prompt = (lengths // 2).clamp(max=225)
             stages = torch.randint(1, 8, (len(lengths),), device=device)
-            loss, _, _ = module.model.loss(*text, codes[:, : int(prompt.max())], prompt, codes, lengths, stages)
+            losses, _, _ = module.model.loss(*text, codes[:, : int(prompt.max())], prompt, codes, lengths, stages)
+            loss = losses["loss"]
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0, foreach=False)
@@ -200,7 +202,11 @@ def main() -> None:
 
             data = TokensDataModule(*sets, max_duration=args.max_duration)
             whole = padding(list(TokensDataModule(*sets, max_duration=160).train_dataloader()))
-            run = {"model": kind.__name__, "padding_share": whole, **trained(make(), data, args.steps, 1)}
+            run: dict[str, Any] = {
+                "model": kind.__name__,
+                "padding_share": whole,
+                **trained(make(), data, args.steps, 1),
+            }
             run["utilisation"] = run.pop("flops") / 1e9 / measured["gemm"]["bfloat16" if has_bfloat16() else "float32"]
             count = math.ceil(args.max_duration / 5.8)
             run["padding_share_any_order"] = padding(list(shuffled(data, math.ceil(160 / 5.8))))
