@@ -38,6 +38,7 @@ from valle.models.nar import NAR
 from valle.models.sampling import Sampling
 from valle.models.transformer import KVCache, TransformerConfig
 from valle.synthesis import Prompt
+from valle.synthesis.checkpoint import find_checkpoint, load_model, model_directory
 from valle.synthesis.engine import Decoding, Request
 from valle.synthesis.native import NativeTransformer, huge_pages
 from valle.synthesis.packing import pack
@@ -146,14 +147,17 @@ def ar_speed(
     }
 
 
-def nar_speed(make: Callable[[], NAR], dtype: str, batch: int, stages: int, frame_rate: float) -> dict[str, float]:
-    """Seconds of a stage and its arithmetic, for ten seconds of speech a row."""
+def nar_speed(make: Callable[[], NAR], dtype: str, batch: int, quick: bool, frame_rate: float) -> dict[str, float]:
+    """Seconds of a pass and its arithmetic, for ten seconds of speech a row, and the passes for seven codebooks."""
     model = make()
+    passes = 7 if model.expectation is None else 1
     frames, prompt = round(SECONDS * frame_rate), round(PROMPT_SECONDS * frame_rate)
     positions = PHONEMES + prompt + frames
     config = model.config
     flops = 2 * linear_weights(model) * positions + 4 * config.layers * config.dim * positions**2
     flops += 2 * frames * config.dim * model.codebook_size
+    if model.expectation is not None:  # it works on the target's frames alone
+        flops -= 2 * linear_weights(model.expectation) * (positions - frames)
     pack(model, dtype)
 
     def lengths(n: int) -> torch.Tensor:
@@ -167,10 +171,12 @@ def nar_speed(make: Callable[[], NAR], dtype: str, batch: int, stages: int, fram
     )  # fmt: skip
     with torch.inference_mode():
         model(*arguments, lengths(1))
+        stages = range(1, 2 if quick else 1 + passes)
         begin = time.perf_counter()
-        for stage in range(1, stages + 1):
+        for stage in stages:
             model(*arguments, lengths(stage))
-        return {"stage": (time.perf_counter() - begin) / stages, "flops": flops * batch}
+        seconds = (time.perf_counter() - begin) / len(stages)
+        return {"stage": seconds, "flops": flops * batch, "passes": passes}
 
 
 def no_cache_seconds(model: AR, frames: int, frame_rate: float) -> float:
@@ -207,22 +213,26 @@ def transformers_steps(dtype: torch.dtype, new: int) -> float | None:
         return new / (timed(run(new + 1)) - timed(run(1)))
 
 
-def sizes() -> dict[str, tuple[Callable[[int], AR], Callable[[], NAR], float, int]]:
-    """How the models of each size are made, their frame rate, and the NAR model's passes for seven codebooks."""
-    bundled = valle.load("small")
-    small = bundled.ar.config
+def sizes() -> dict[str, tuple[Callable[[int], AR], Callable[[], NAR], float]]:
+    """How the models of each size are made, and their frame rate."""
+    bundled = model_directory("small")
+    small, h = load_model(find_checkpoint(bundled, "ar"))
+
+    def bundled_nar() -> NAR:
+        nar, _ = load_model(find_checkpoint(bundled, "nar"))
+        assert isinstance(nar, NAR)
+        return nar
+
     return {
         "paper": (
             lambda g: AR(100, TransformerConfig(dropout=0.0), group_size=g).eval(),
             lambda: NAR(100, TransformerConfig(dropout=0.0)).eval(),
             float(FRAME_RATE),
-            7,
         ),
         "bundled": (
-            lambda g: AR(100, small, group_size=g, tied=False).eval(),
-            lambda: NAR(100, bundled.nar.config, expectation_layers=6, latent_dim=64).eval(),
-            bundled.codec.frame_rate,
-            1,
+            lambda g: AR(100, small.config, group_size=g, tied=False).eval(),
+            bundled_nar,
+            h["frame_rate"],
         ),
     }
 
@@ -234,14 +244,14 @@ def run_all(quick: bool) -> dict[str, Any]:
     second = timed(lambda: small.decode(torch.zeros(500, 8, dtype=torch.long)), 3) / 10
     steps = 40 if quick else 200
     runs = []
-    for size, (make_ar, make_nar, rate, passes) in sizes().items():
+    for size, (make_ar, make_nar, rate) in sizes().items():
         for dtype in BYTES:
             for batch in (1, 8):
-                nar = nar_speed(make_nar, dtype, batch, 1 if quick else passes, rate)
+                nar = nar_speed(make_nar, dtype, batch, quick, rate)
                 for group_size in (1, 2):
                     ar = ar_speed(partial(make_ar, group_size), dtype, batch, steps, rate, SECONDS / 2)
                     ar_seconds = ar["prefill"] + SECONDS * rate / group_size / ar["steps"]
-                    nar_seconds = passes * nar["stage"]
+                    nar_seconds = nar["passes"] * nar["stage"]
                     spoken = SECONDS * batch
                     run = {
                         "size": size,

@@ -184,6 +184,8 @@ def test_the_envelope_counts_where_the_first_codebook_speaks_alone() -> None:
         module = CodecModule(sizes, loss_weights={"envelope": weight})
         assert set(module._losses(module.network.magnitudes(audio), audio, used)) == names
     assert "envelope" not in CodecModule(sizes)._losses(module.network.magnitudes(audio), audio, 1)
+    with pytest.raises(UserError, match="without phases"):
+        CodecModule(sizes | {"phases": True}, loss_weights={"envelope": 3.0})
 
 
 def fake_weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -85,6 +85,8 @@ class CodecModule(L.LightningModule):
             width = codebook_vectors(self.network.quantizer).shape[2]
             self.phone_head = nn.Linear(width, len(PHONE_CLASSES))
         self.balancer = Balancer(LOSS_WEIGHTS | (loss_weights or {}))
+        if self.balancer.weights["envelope"] and isinstance(self.spectral_loss, SpectralLoss):
+            raise UserError("loss_weights: an envelope is judged without phases only; leave it out, or phases: false")
 
     def start_from(self, codec: Codec) -> None:
         """Copy the weights of a codec that was trained here. A network without phases takes what one with them has for
