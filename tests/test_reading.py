@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import valle
 from valle.errors import UserError
 from valle.models.sampling import Sampling
-from valle.synthesis.reading import PAUSE, aligned, pauses_cut, phones_of, spliced
+from valle.synthesis.reading import MISSING, PAUSE, aligned, pauses_cut, phones_of, quality, spliced
 from valle.synthesis.tts import ATTEMPT_SEED
 from valle.text import normalize, phonemize
 from valle.text.phones import PHONE_CLASSES, phone_class
@@ -61,9 +61,50 @@ def test_only_pauses_of_over_half_a_second_are_cut(runs: list[tuple[int, int]]) 
     assert frames[kept].tolist() == cut
 
 
-def test_what_cannot_be_read_is_left_out_and_stays_where_there_is_nothing_else() -> None:
+def least_cost(said: np.ndarray, text: list[int]) -> float:
+    """What `aligned` minimizes, by trying every assignment of frames to phones and pauses."""
+    states = [PAUSE, *(state for phone in text for state in (phone, PAUSE))]
+    costs = []
+    for path in itertools.combinations_with_replacement(range(len(states)), len(said)):
+        if any(state % 2 and said[path.index(state)] != states[state] for state in path):
+            continue
+        skipped = len(text) - len({state for state in path if state % 2})
+        costs.append(MISSING * RATE * skipped + sum(said[i] != states[state] for i, state in enumerate(path)))
+    return min(costs)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=5), st.lists(st.integers(1, 3), min_size=1, max_size=3))
+def test_an_alignment_has_the_least_cost_of_all(frames: list[int], text: list[int]) -> None:
+    path, cost = aligned(np.array(frames), text, RATE)
+    assert (np.diff(path) >= 0).all()
+    assert cost.sum() == pytest.approx(least_cost(np.array(frames), text))
+
+
+def test_a_short_candidate_is_not_preferred_to_a_whole_one() -> None:
+    """Of 12 frames of a word of 10 phones most are right; a whole reading with as many wrong frames says more."""
+    text = list(range(1, 11))
+    cut_off = said(text[:3])
+    whole = said(text)
+    whole[[1, 5, 9, 13, 17, 21]] = 20
+    assert misread(cut_off, text, RATE) > misread(whole, text, RATE)
+    assert spliced([cut_off, whole], text, RATE) == [(1, 0, 40)]
+
+
+@given(st.lists(PHONE, min_size=4, max_size=20, unique=True), st.data())
+def test_quality_counts_missing_phones_wrong_frames_and_the_rate(text: list[int], data: st.DataObject) -> None:
+    dropped = data.draw(st.integers(0, len(text) - 1))
+    found = quality(said(text[dropped:]), text, RATE)
+    assert (found.phones, found.missing, found.wrong_frames) == (len(text), dropped, 0)
+    assert found.incomplete == (dropped / len(text) > 0.2)
+    assert found.phones_per_second == (12.5 if dropped < len(text) else 0)
+    twice = found + quality(said(text), text, RATE)
+    assert (twice.phones, twice.missing, twice.frames) == (2 * len(text), dropped, 4 * (2 * len(text) - dropped))
+    silent = quality(np.full(40, PAUSE), text, RATE)
+    assert (silent.missing_phones, silent.incomplete) == (1.0, True)
+
+
+def test_candidates_without_frames_are_left_out_and_stay_where_there_is_nothing_else() -> None:
     nothing, short, whole = np.array([], dtype=int), np.array([3]), np.array([3, 4])
-    assert misread(short, [3, 4], RATE) == np.inf  # fewer frames than phones
     assert spliced([nothing, short, whole], [3, 4], RATE) == [(2, 0, 2)]
     assert spliced([short, nothing], [3, 4], RATE) == [(0, 0, 1)]
     assert spliced([nothing], [3, 4], RATE) == [(0, 0, 0)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -43,12 +43,14 @@ class Request:
     prompt:     (frames,) first-codebook codes; frames divide by the model's group size
     max_frames: bound on new frames; T frames take at most ceil(T / G) steps
     seeds:      one a draw; a draw says the same whatever else is decoded
+    min_frames: EOS is not sampled before so many new frames, rounded up to whole groups; one group at least
     """
 
     phonemes: Tensor
     prompt: Tensor
     max_frames: int
     seeds: list[int]
+    min_frames: int = 1
 
     def steps(self, group_size: int) -> int:
         return -(-max(1, self.max_frames) // group_size)
@@ -90,6 +92,7 @@ class Decoding:
         self.noise = torch.zeros(places, steps, size, 2, device=device)
         self.said = torch.full((places, steps, size), model.end, device=device)
         self.done = torch.zeros(places, dtype=torch.long, device=device)  # groups said
+        self.min_groups = torch.ones(places, dtype=torch.long, device=device)
 
     @property
     def alive(self) -> int:
@@ -121,6 +124,7 @@ class Decoding:
             self.rows[place] = _Row(number, draw, request.max_frames, steps)
         self.said[places] = model.end
         self.done[places] = 0
+        self.min_groups[places] = max(1, -(-min(request.min_frames, request.max_frames) // size))
 
     def step(self) -> None:
         """Every row says a group of codes; rows that go on are told what comes next by the model."""
@@ -129,8 +133,8 @@ class Decoding:
         group = []
         for index in range(model.group_size):
             entries = self.logits[:, index].clone()
-            if index == 0:  # something is said
-                entries[:, model.end].masked_fill_(self.done == 0, -torch.inf)
+            if index == 0:
+                entries[:, model.end].masked_fill_(self.done < self.min_groups, -torch.inf)
             else:  # the end mark fills whole groups
                 entries[:, model.end] = -torch.inf
             code = sample(entries, self.history, self.noise[places, at, index], self.sampling)
@@ -177,7 +181,7 @@ class Decoding:
         self.cache.keep(index)
         self.rows = [self.rows[place] for place in kept]
         self.places = self.places[: len(kept)]
-        for name in ("logits", "position", "history", "noise", "said", "done"):
+        for name in ("logits", "position", "history", "noise", "said", "done", "min_groups"):
             setattr(self, name, getattr(self, name)[index])
 
 
@@ -218,7 +222,7 @@ def stream(model: AR, request: Request, sampling: Sampling, every: int) -> Itera
     """Say a request's first draw: after every `every` frames, and at the end, what was said so far."""
     steps = request.steps(model.group_size)
     decoding = Decoding(model, 1, request.tokens(model), steps, sampling)
-    decoding.admit(0, Request(request.phonemes, request.prompt, request.max_frames, request.seeds[:1]))
+    decoding.admit(0, replace(request, seeds=request.seeds[:1]))
     groups = max(1, every // model.group_size)
     for step in range(1, steps + 1):
         decoding.step()

@@ -1,18 +1,23 @@
-"""Does speech say its text? Read from the first codes themselves, where each stands for a phone.
+"""Align the phones that the first codebook encodes with the phones of the text.
 
-The AR model now and then leaves a word out, says one twice or falls silent. Where the codec tells which phone a first
-code stands for, that is seen before anything is decoded, without a recogniser, and the best of several draws is kept.
+The AR model sometimes leaves a word out, repeats one or falls silent. Where each first code of a codec stands for a
+phone, this shows before anything is decoded to a waveform and without a recognizer: candidates are ranked, joined where
+they pause, and the result is described by a `Quality`. Not in the papers; measured in egs/bundled/README.md.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from valle.text.phones import PHONE_CLASSES, UNKNOWN, phone_class
 
 PAUSE = PHONE_CLASSES.index("")
-LONGEST = 0.5  # seconds: of a phone or a pause; all beyond is wrong, and a pause is cut to it
-SEAM = 0.08  # seconds of a pause in which two draws can be put together
+LONGEST = 0.5  # seconds of a phone or a pause; frames beyond count as wrong, and a pause is cut to this length
+SEAM = 0.08  # seconds that two candidates must both pause for to be joined there
+MISSING = 0.08  # seconds of wrong frames that a phone without any frame counts as: about a phone's usual duration
+MAX_MISSING = 0.2  # share of phones; a result that lacks more is incomplete (benchmarks/robustness.py, by quality)
 
 
 def phones_of(symbols: list[str]) -> list[int]:
@@ -20,54 +25,135 @@ def phones_of(symbols: list[str]) -> list[int]:
     return [c for c in map(phone_class, symbols) if c not in (PAUSE, UNKNOWN)]
 
 
-def aligned(said: np.ndarray, text: list[int], frame_rate: float) -> tuple[np.ndarray, np.ndarray]:
-    """Give frames to the text's phones in order, to each at least one, and between them to pauses, so that as few as
-    can be are of another phone than the one they are given to.
+@dataclass(frozen=True)
+class Quality:
+    """What the phone alignment says of synthesized speech.
 
-    said: (time,) class of the phone that each frame's first code stands for; text: classes of what should be said.
-    Returns for each frame its state, 2 k + 1 for the k-th phone and 2 k for the pause before it, and what is wrong with
-    it: 1 for being of another phone, 1 for being past what may last `LONGEST`; all infinity where it cannot be done.
+    Attributes:
+        phones: phones of the text.
+        missing: phones of the text that no frame encodes.
+        frames: frames of the speech, pauses included.
+        wrong: frames that encode another phone than the one they are aligned with.
+        frame_rate: frames per second.
     """
+
+    phones: int
+    missing: int
+    frames: int
+    wrong: int
+    frame_rate: float
+
+    @property
+    def missing_phones(self) -> float:
+        """Share of the text's phones that are missing, 0 to 1."""
+        return self.missing / max(1, self.phones)
+
+    @property
+    def wrong_frames(self) -> float:
+        """Share of the frames that encode another phone, 0 to 1."""
+        return self.wrong / max(1, self.frames)
+
+    @property
+    def phones_per_second(self) -> float:
+        """Speaking rate over the whole utterance, pauses included."""
+        return (self.phones - self.missing) * self.frame_rate / max(1, self.frames)
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether more than `MAX_MISSING` of the phones are missing: words of the text are not spoken."""
+        return self.missing_phones > MAX_MISSING
+
+    def __add__(self, other: Quality) -> Quality:
+        return Quality(
+            self.phones + other.phones,
+            self.missing + other.missing,
+            self.frames + other.frames,
+            self.wrong + other.wrong,
+            self.frame_rate,
+        )
+
+
+def aligned(said: np.ndarray, text: list[int], frame_rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Align frames with the text's phones in order at the least cost.
+
+    A frame belongs to a phone of the text or to a pause before, between or after them. It costs 1 when it encodes
+    another phone; the first frame of a phone must encode it. A phone may be skipped, which costs `MISSING`.
+
+    Args:
+        said: (time,) class of the phone that each frame's first code stands for.
+        text: classes of the phones that should be spoken.
+        frame_rate: frames per second.
+
+    Returns:
+        For each frame its state, `2 k + 1` for the k-th phone and `2 k` for the pause before it, in rising order; and
+        its cost, with that of the phones skipped before it (after the last frame: with the last frame's), and 1 more
+        where a phone or a pause has lasted for `LONGEST`.
+    """
+    if len(said) == 0:
+        return np.zeros(0, dtype=int), np.zeros(0)
     states = np.full(2 * len(text) + 1, PAUSE)
     states[1::2] = text
-    wrong = (said[:, None] != states).astype(float)
-    cost = np.full(len(states), np.inf)
-    cost[:2] = wrong[0, :2]
-    steps = np.zeros(wrong.shape, dtype=int)  # states passed since the frame before
+    index = np.arange(len(states))
+    skip = MISSING * frame_rate
+    # A step from state s to a later state t skips the phones between them: before[t] - through[s] of them.
+    before = index // 2
+    through = (index + 1) // 2
+    mismatch = (said[:, None] != states).astype(float)
+    entry = np.where((index % 2 == 1) & (mismatch > 0), np.inf, mismatch)
+    previous = np.zeros(mismatch.shape, dtype=int)
+    cost = skip * before + entry[0]
     for frame in range(1, len(said)):
-        ways = np.full((3, len(states)), np.inf)
-        ways[0] = cost
-        ways[1, 1:] = cost[:-1]
-        ways[2, 3::2] = cost[1:-2:2]  # from phone to phone, without a pause
-        steps[frame] = ways.argmin(0)
-        cost = ways.min(0) + wrong[frame]
-    state = len(states) - (1 if cost[-1] <= cost[-2] else 2)
-    if np.isinf(cost[state]):
-        return np.zeros(len(said), dtype=int), np.full(len(said), np.inf)
+        potential = cost - skip * through
+        lowest = np.minimum.accumulate(potential)
+        is_new = np.concatenate(([True], potential[1:] < lowest[:-1]))
+        source = np.maximum.accumulate(np.where(is_new, index, 0))
+        stays = cost + mismatch[frame]
+        enters = np.concatenate(([np.inf], lowest[:-1])) + skip * before + entry[frame]
+        previous[frame] = np.where(enters < stays, np.concatenate(([0], source[:-1])), index)
+        cost = np.minimum(stays, enters)
+    state = int((cost + skip * (len(text) - through)).argmin())
     path = np.zeros(len(said), dtype=int)
     for frame in reversed(range(len(said))):
         path[frame] = state
-        state -= steps[frame, state]
+        state = previous[frame, state]
+    left = np.concatenate(([0], through[path[:-1]]))
+    skipped = np.where(np.diff(path, prepend=-1) > 0, before[path] - left, 0)
+    skipped[-1] += len(text) - through[path[-1]]
     lasted = np.arange(len(path)) - np.searchsorted(path, path)  # frames of the state before this one
-    return path, wrong[np.arange(len(path)), path] + (lasted >= LONGEST * frame_rate)
+    return path, mismatch[np.arange(len(path)), path] + skip * skipped + (lasted >= LONGEST * frame_rate)
+
+
+def quality(said: np.ndarray, text: list[int], frame_rate: float) -> Quality:
+    """Describe speech by its alignment with the text; arguments as of `aligned`."""
+    path, _ = aligned(said, text, frame_rate)
+    states = np.full(2 * len(text) + 1, PAUSE)
+    states[1::2] = text
+    spoken = np.unique(path[path % 2 == 1])
+    return Quality(len(text), len(text) - len(spoken), len(said), int((said != states[path]).sum()), frame_rate)
 
 
 def spliced(draws: list[np.ndarray], text: list[int], frame_rate: float, first: int = 0) -> list[tuple[int, int, int]]:
-    """The clearest reading that several draws of the same text hold: pieces (draw, start, end), to be put together.
+    """Join the parts of several candidates that encode the text at the least cost.
 
-    draws: of each (time,) what its frames say, as for `aligned`; first: frame before which none is parted
-    A piece ends where its draw and the next one both pause at the same place of the text. Without such places it is the
-    draw that has least wrong with it.
+    Args:
+        draws: of each candidate (time,) as for `aligned`.
+        text: classes of the phones that should be spoken.
+        frame_rate: frames per second.
+        first: frame before which no candidate is cut.
+
+    Returns:
+        Pieces (candidate, start, end) in order. A piece ends where its candidate and the next one both pause at the
+        same place of the text. Without such places it is the candidate of the least cost.
     """
-    readings = [aligned(said, text, frame_rate) if len(said) and text else None for said in draws]
-    arrived: dict[int, tuple[float, list[tuple[int, int, int]], int]] = {}  # per draw: wrong so far, pieces, frame
+    arrived: dict[int, tuple[float, list[tuple[int, int, int]], int]] = {}  # per draw: cost so far, pieces, frame
     pauses: dict[int, list[tuple[int, int]]] = {}  # per place of the text: draws and the middles of their pauses
     totals = {}
-    for draw, reading in enumerate(readings):
-        if reading is None or np.isinf(reading[1]).any():
+    for draw, said in enumerate(draws):
+        if len(said) == 0:
             continue
-        path, wrong = reading
-        arrived[draw], totals[draw] = (0.0, [], 0), np.concatenate(([0.0], wrong.cumsum()))
+        path, wrong = aligned(said, text, frame_rate)
+        arrived[draw] = (0.0, [], 0)
+        totals[draw] = np.concatenate(([0.0], wrong.cumsum()))
         for state in range(2, 2 * len(text), 2):
             start, end = np.searchsorted(path, [state, state + 1])
             if end - start >= SEAM * frame_rate and (start + end) // 2 >= first:
@@ -90,7 +176,7 @@ def spliced(draws: list[np.ndarray], text: list[int], frame_rate: float, first: 
 
 
 def pauses_cut(said: np.ndarray, frame_rate: float) -> np.ndarray:
-    """The frames to keep so that no pause is longer than `LONGEST`, its middle left out: indices of said (time,)."""
+    """Indices of the frames (time,) that stay when the middle of each pause longer than `LONGEST` is cut out."""
     most = round(LONGEST * frame_rate)
     kept, ends = [], np.flatnonzero(np.diff(said == PAUSE)) + 1
     for run in np.split(np.arange(len(said)), ends):

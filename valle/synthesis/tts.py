@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -23,22 +25,37 @@ from valle.synthesis import engine
 from valle.synthesis.checkpoint import find_checkpoint, load_model, model_directory
 from valle.synthesis.engine import Generated, Request, generate
 from valle.synthesis.packing import pack
-from valle.synthesis.reading import pauses_cut, phones_of, spliced
+from valle.synthesis.reading import Quality
+from valle.synthesis.selection import Selected, select
 from valle.synthesis.watermark import mark
 from valle.text import TextUnits, Vocabulary, normalize
+from valle.text.sentences import Boundary, Part, split
 
 MIN_PROMPT, MAX_PROMPT, VOICE_PROMPT = 0.5, 30.0, 3.0  # seconds; the last: what is used of a prompt without text
 SILENCE = -60.0  # decibels under full scale
-MAX_LENGTH = 600  # phonemes or letters of one utterance, about 45 seconds
-SECONDS_PER_PHONEME, SECONDS_MORE = 0.2, 1.0  # the length bound: three times as slow as usual speech
-ATTEMPTS = 5  # draws of which the best is kept, where that can be told: egs/bundled/README.md
+# Length bounds of one decoding. Upper: three times as slow as usual speech. Lower: the fastest speakers of the training
+# data, with the silence around their utterances (benchmarks/speaking_rate.py); EOS is not sampled before.
+MAX_SECONDS_PER_UNIT, MAX_SECONDS_MORE = 0.2, 1.0
+MIN_SECONDS_PER_PHONE, MIN_SECONDS = 0.05, 0.2
+MAX_PART = 150  # text units of one decoding, about 10 seconds; longer text is split (benchmarks/robustness.py)
+MAX_CONTINUATION = 600  # text units of a text that begins with the prompt's, which cannot be split
+PAUSE_AFTER: dict[Boundary, float] = {"sentence": 0.3, "clause": 0.1, "word": 0.0, "none": 0.0}  # seconds
+FADE = 0.005  # seconds at either end of a part
+ATTEMPTS = 5  # candidates of which the best is selected, where codes stand for phones: egs/bundled/README.md
+RETRIES = 2  # times that as many candidates more are sampled while the best one is incomplete or truncated
+PARTS_AT_ONCE = 16  # parts of long texts that are decoded together, at least
 CHUNK, AHEAD = 0.5, 0.1  # seconds: of a streamed chunk; that the NAR model sees beyond it
-# What parts the NAR model's draws, and further attempts, from the AR model's first. Generators hear 32 bits of a seed.
-NAR_SEED, ATTEMPT_SEED = 2**31, 1_000_003
+# What tells the seeds of the NAR model, of further candidates and of further parts from the AR model's first.
+# Generators take 32 bits of a seed.
+NAR_SEED, ATTEMPT_SEED, PART_SEED = 2**31, 1_000_003, 7_919
 
 
 class TruncatedWarning(UserWarning):
-    """The end mark did not come before the length bound; the speech was cut there."""
+    """EOS did not come before the length bound; the speech was cut there."""
+
+
+class IncompleteWarning(UserWarning):
+    """Words of the text are missing in the speech, by the phones that its codes stand for."""
 
 
 @dataclass
@@ -56,11 +73,32 @@ class Prompt:
 
 @dataclass
 class Speech:
-    """One synthesized utterance: audio, codes (time, codebook), and whether the length bound cut it."""
+    """One synthesized text.
+
+    Attributes:
+        audio: waveform.
+        codes: (time, codebook) of all parts, without the pauses between them.
+        truncated: the length bound was reached before EOS, in at least one part.
+        quality: alignment of the codes with the text; None where codes stand for no phones.
+        incomplete: words of the text are missing in at least one part, as far as `quality` can tell.
+    """
 
     audio: Audio
     codes: Tensor
     truncated: bool
+    quality: Quality | None = None
+    incomplete: bool = False
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A part of a text to decode: its units, with the prompt's before them, and what conditions it."""
+
+    text: int
+    part: Part
+    symbols: list[str]
+    prompt: Prompt
+    seed: int
 
 
 @dataclass
@@ -102,14 +140,9 @@ class TTS:
         return sound
 
     def symbols(self, texts: list[str]) -> list[list[str]]:
-        """Text units of each text. Raises UserError for text that cannot be spoken, or is too long."""
+        """Text units of each text. Raises UserError for text that cannot be spoken."""
         found = self.units([normalize(text, self.units.language) for text in texts])
-        for text, symbols in zip(texts, found, strict=True):
-            if self.units.length(symbols) > MAX_LENGTH:
-                raise UserError(
-                    f"text {text[:30]!r}...: {self.units.length(symbols)} phonemes are too many for one utterance "
-                    f"(at most {MAX_LENGTH}); give it sentence by sentence with --text-file"
-                )
+        for symbols in found:
             self.vocabulary.encode(symbols)
         return found
 
@@ -147,83 +180,164 @@ class TTS:
         max_batch_tokens: int | None = None,
         attempts: int | None = None,
     ) -> list[Speech]:
-        """Say each text in its prompt's voice; `candidates` draws of a text stand next to each other in the result.
+        """Synthesize each text in its prompt's voice.
 
-        attempts: so many draws of the AR model for each candidate, of which what says the text best by its codes is
-            kept (`valle.synthesis.reading`). None: `ATTEMPTS` where a codec's first codes stand for phones and the text
-            is phonemes, else 1
-        max_batch_tokens: bound on what is decoded at once, see `generate` of the engine; None: everything
+        Text longer than `MAX_PART` units is split at sentence ends; its parts are decoded together from the same
+        prompt and joined with pauses. Where codes stand for phones, more candidates are sampled, up to `RETRIES` times
+        as many, while the best one is truncated or lacks words of the text.
+
+        Args:
+            candidates: results of each text; they stand next to each other in the list that is returned.
+            attempts: candidates of the first codebook for each result, of which the best by their phones is selected
+                (`valle.synthesis.selection`). None: `ATTEMPTS` where codes stand for phones, the text is phonemes and
+                sampling is random, else 1. With 1 nothing is selected or sampled again.
+            max_batch_tokens: bound on what is decoded at once, see `generate` of the engine; None: everything.
+
+        Warns:
+            TruncatedWarning, IncompleteWarning: what came out falls short; `Speech` says so too.
         """
-        attempts = attempts or (ATTEMPTS if self.codec.phones is not None and self.units.bpe is None else 1)
-        targets = self.symbols(texts)
-        symbols = [self.units.join(p.symbols or [], t) for p, t in zip(prompts, targets, strict=True)]
-        ids = [torch.tensor(self.vocabulary.encode(row)) for row in symbols]
-        prefixes = [self._prefix(p) for p in prompts]
-        bounds = [self._bound(t, p) for t, p in zip(targets, prefixes, strict=True)]
-        requests = [
-            Request(
-                row, prefix, bound, [seed + c + ATTEMPT_SEED * a for c in range(candidates) for a in range(attempts)]
-            )
-            for row, prefix, bound, seed in zip(ids, prefixes, bounds, seeds, strict=True)
-        ]
-        draws = generate(self.ar, requests, sampling, max_batch_tokens)
-        if attempts > 1:
-            several = zip(draws, targets, prompts, strict=True)
-            draws = [self._clearest(*some, attempts) for some in several]
-        spoken = [item for row in draws for item in row]
-        for index, item in enumerate(spoken):
-            self._warn_if_truncated(texts[index // candidates], item)
-        longest = self.nar_prompt_frames
-        if nar_sampling.prompt_seconds is not None:
-            longest = max(1, round(nar_sampling.prompt_seconds * self.codec.frame_rate))
-        inputs = [self._nar_inputs(*row, longest) for row in zip(prompts, symbols, targets, strict=True)]
-        rows = [row for row in range(len(texts)) for _ in range(candidates)]
-        codes = self._fill_in(
-            [inputs[r][0] for r in rows],
-            [inputs[r][1] for r in rows],
-            [item.codes for item in spoken],
-            [seed + c for seed in seeds for c in range(candidates)],
-            nar_sampling,
-        )
-        waveforms = self.codec.decode_batch(codes)
-        return [
-            Speech(self.spoken(samples), item, first.truncated)
-            for samples, item, first in zip(waveforms, codes, spoken, strict=True)
-        ]
+        jobs = self._jobs(texts, prompts, seeds)
+        at_once = max(len(texts), PARTS_AT_ONCE)
+        decoded: list[tuple[Selected, Tensor, np.ndarray]] = []  # by job, then by candidate
+        for start in range(0, len(jobs), at_once):
+            some = jobs[start : start + at_once]
+            first = self._first_codebooks(some, candidates, attempts, sampling, max_batch_tokens)
+            codes = self._other_codebooks(some, candidates, first, nar_sampling)
+            decoded += zip(first, codes, self.codec.decode_batch(codes), strict=True)
+        results = []
+        for index, text in enumerate(texts):
+            numbers = [number for number, job in enumerate(jobs) if job.text == index]
+            for candidate in range(candidates):
+                parts = [decoded[number * candidates + candidate] for number in numbers]
+                results.append(self._speech(text, [jobs[number].part for number in numbers], parts))
+        return results
 
-    def _clearest(self, draws: list[Generated], target: list[str], prompt: Prompt, attempts: int) -> list[Generated]:
-        """Of each `attempts` draws what says the target best, its long pauses cut.
+    def _jobs(self, texts: list[str], prompts: list[Prompt], seeds: list[int]) -> list[_Job]:
+        """The parts of all texts, in order."""
+        jobs = []
+        for index, (target, prompt, seed) in enumerate(zip(self.symbols(texts), prompts, seeds, strict=True)):
+            for number, part in enumerate(self._parts(target, prompt)):
+                both = self.units.join(prompt.symbols or [], part.symbols)
+                jobs.append(_Job(index, part, both, prompt, seed + PART_SEED * number))
+        return jobs
 
-        Raises UserError where codes cannot be read.
-        """
+    def _parts(self, target: list[str], prompt: Prompt) -> list[Part]:
+        if prompt.symbols == []:
+            if self.units.length(target) > MAX_CONTINUATION:
+                raise UserError(
+                    f"a text of {self.units.length(target)} units that begins with the prompt's words is too long to "
+                    f"continue (at most {MAX_CONTINUATION}); give the prompt's text and the rest apart"
+                )
+            return [Part(target, "none")]
+        return split(target, MAX_PART, self.units.length)
+
+    def _first_codebooks(
+        self,
+        jobs: list[_Job],
+        candidates: int,
+        attempts: int | None,
+        sampling: Sampling,
+        max_batch_tokens: int | None,
+    ) -> list[Selected]:
+        """The first codebook of each job and each of its candidates."""
+        phones = self.codec.phones if self.units.bpe is None else None
+        if phones is None and attempts is not None and attempts > 1:
+            raise UserError(f"attempts {attempts}: candidates are selected by phonetic codes and phonemes; give 1")
+        if attempts is None:
+            attempts = ATTEMPTS if phones is not None and sampling.temperature > 0 else 1
+        requests = [self._request(job) for job in jobs]
+        pools: list[list[list[Generated]]] = [[[] for _ in range(candidates)] for _ in jobs]
+        chosen = [[Selected(job.prompt.codes[:0, 0], False)] * candidates for job in jobs]
+        waiting = {number: list(range(candidates)) for number in range(len(jobs))}
+        for retry in range(1 + RETRIES if attempts > 1 else 1):
+            tries = range(retry * attempts, (retry + 1) * attempts)
+            more = [
+                replace(requests[n], seeds=[jobs[n].seed + c + ATTEMPT_SEED * a for c in failed for a in tries])
+                for n, failed in waiting.items()
+            ]
+            generated = generate(self.ar, more, sampling, max_batch_tokens)
+            for (number, failed), found in zip(waiting.items(), generated, strict=True):
+                for index, candidate in enumerate(failed):
+                    pool = pools[number][candidate]
+                    pool += found[index * attempts : (index + 1) * attempts]
+                    chosen[number][candidate] = self._selected(jobs[number], pool)
+            waiting = {
+                n: failed for n, row in enumerate(chosen) if (failed := [c for c, s in enumerate(row) if s.failed])
+            }
+            if not waiting:
+                break
+        return [selected for row in chosen for selected in row]
+
+    def _selected(self, job: _Job, pool: list[Generated]) -> Selected:
+        prefix = job.prompt.codes[: len(job.prompt.codes) if job.prompt.symbols == [] else 0, 0]
         phones = self.codec.phones
         if phones is None or self.units.bpe is not None:
-            raise UserError(f"attempts {attempts}: only phonetic codes and phonemes tell what was said; give 1")
-        text = phones_of(target)
-        before = prompt.codes[: len(prompt.codes) if prompt.symbols == [] else 0, 0]  # a beginning of the target
-        clearest = []
-        for start in range(0, len(draws), attempts):
-            some = draws[start : start + attempts]
-            codes = [torch.cat((before, draw.codes)) for draw in some]
-            said = [phones[row].numpy() for row in codes]
-            pieces = spliced(said, text, self.codec.frame_rate, len(before))
-            kept = torch.cat([codes[draw][begin:end] for draw, begin, end in pieces])[len(before) :]
-            kept = kept[pauses_cut(phones[kept].numpy(), self.codec.frame_rate)]
-            clearest.append(Generated(kept, some[pieces[-1][0]].truncated))
-        return clearest
+            return Selected(pool[0].codes, pool[0].truncated)
+        return select(pool, job.part.symbols, phones, self.codec.frame_rate, prefix)
+
+    def _other_codebooks(
+        self, jobs: list[_Job], candidates: int, first: list[Selected], sampling: NARSampling
+    ) -> list[Tensor]:
+        """All codebooks (time, codebook) of each job and each of its candidates."""
+        longest = self.nar_prompt_frames
+        if sampling.prompt_seconds is not None:
+            longest = max(1, round(sampling.prompt_seconds * self.codec.frame_rate))
+        inputs = [self._nar_inputs(job.prompt, job.symbols, job.part.symbols, longest) for job in jobs]
+        rows = [inputs[number] for number in range(len(jobs)) for _ in range(candidates)]
+        return self._fill_in(
+            [text for text, _ in rows],
+            [prompt for _, prompt in rows],
+            [selected.codes for selected in first],
+            [job.seed + candidate for job in jobs for candidate in range(candidates)],
+            sampling,
+        )
+
+    def _speech(self, text: str, parts: list[Part], decoded: list[tuple[Selected, Tensor, np.ndarray]]) -> Speech:
+        """Join the parts of a text; warn of what they lack."""
+        selected = [first for first, _, _ in decoded]
+        for first in selected:
+            self._warn(text, first)
+        qualities = [first.quality for first in selected if first.quality is not None]
+        return Speech(
+            audio=self._joined(parts, [samples for _, _, samples in decoded]),
+            codes=torch.cat([codes for _, codes, _ in decoded]),
+            truncated=any(first.truncated for first in selected),
+            quality=reduce(operator.add, qualities) if qualities else None,
+            incomplete=any(quality.incomplete for quality in qualities),
+        )
+
+    def _joined(self, parts: list[Part], waveforms: list[np.ndarray]) -> Audio:
+        """Waveforms (time,) of the parts of a text, with the pauses between them. Each is marked by itself: the
+        watermark's memory grows with the length."""
+        if len(parts) == 1:
+            return self.spoken(waveforms[0])
+        rate = self.codec.sample_rate
+        pieces = []
+        for part, samples in zip(parts, waveforms, strict=True):
+            fade = np.minimum(1, np.arange(1, len(samples) + 1) / (FADE * rate)).astype(np.float32)
+            pieces.append(self.spoken(samples * fade * fade[::-1]).samples)
+            pieces.append(np.zeros(round(PAUSE_AFTER[part.boundary] * rate), np.float32))
+        return Audio(np.concatenate(pieces), rate)
 
     def spoken(self, samples: np.ndarray) -> Audio:
         """What the codec decoded, (time,) float32, as it is given away: marked, unless `watermark` is off."""
         rate = self.codec.sample_rate
         return Audio(mark(samples, rate) if self.watermark else samples, rate)
 
-    def _warn_if_truncated(self, text: str, item: Generated) -> None:
-        if item.truncated:
-            seconds = len(item.codes) / self.codec.frame_rate
+    def _warn(self, text: str, first: Selected) -> None:
+        if first.truncated:
+            seconds = len(first.codes) / self.codec.frame_rate
             warnings.warn(
                 f"text {text[:40]!r}: no end was found, cut at {seconds:.1f} s; try another seed or a longer prompt",
                 TruncatedWarning,
-                stacklevel=3,
+                stacklevel=4,
+            )
+        if first.quality is not None and first.quality.incomplete:
+            warnings.warn(
+                f"text {text[:40]!r}: {first.quality.missing} of {first.quality.phones} phones are missing in the "
+                "speech; try another seed, a clearer prompt, or a prompt with its text",
+                IncompleteWarning,
+                stacklevel=4,
             )
 
     @torch.inference_mode()
@@ -236,17 +350,25 @@ class TTS:
         sampling: Sampling = Sampling(top_p=SPEECH_TOP_P),
         chunk_seconds: float = CHUNK,
     ) -> Iterator[Audio]:
-        """Say `text` as `synthesize` does, and give audio away while the rest is still being spoken.
+        """Synthesize `text` as `synthesize` does, and yield audio while the rest is still being decoded.
 
-        The first codebook is the one that `synthesize` draws from the same seed in one attempt. The NAR model fills in
-        each chunk as it comes, with a little of what follows it in sight and what was said before as its acoustic
-        prompt. The codec decodes each chunk with its neighbours: the chunks, put together, are what it makes of all
-        codes at once, but for the watermark, which each chunk carries by itself.
+        The first codebook is the one that `synthesize` samples from the same seed with one attempt. The NAR model fills
+        in each chunk as it comes, with a little of what follows it in sight and what came before as its acoustic
+        prompt. The codec decodes each chunk with its neighbours: the chunks of a part, put together, are what it makes
+        of all codes at once, but for the watermark, which each chunk carries by itself. Text longer than `MAX_PART`
+        units is streamed part by part, with pauses between them.
         """
         voice = prompt if isinstance(prompt, Prompt) else self.prompt(prompt, prompt_text)
+        for job in self._jobs([text], [voice], [seed]):
+            yield from self._stream_part(text, job, sampling, chunk_seconds)
+            pause = round(PAUSE_AFTER[job.part.boundary] * self.codec.sample_rate)
+            if pause:
+                yield Audio(np.zeros(pause, np.float32), self.codec.sample_rate)
+
+    def _stream_part(self, text: str, job: _Job, sampling: Sampling, chunk_seconds: float) -> Iterator[Audio]:
         hop, around, given = self.codec.hop, self.codec.context, 0  # frames given away
         pieces: list[Tensor] = []
-        for codes, last in self._stream_codes(text, voice, seed, sampling, chunk_seconds):
+        for codes, last in self._stream_codes(text, job, sampling, chunk_seconds):
             pieces.append(codes)
             whole = torch.cat(pieces)
             ready = len(whole) if last else len(whole) - around
@@ -258,37 +380,45 @@ class TTS:
                 given = ready
 
     def _stream_codes(
-        self, text: str, voice: Prompt, seed: int, sampling: Sampling, chunk_seconds: float
+        self, text: str, job: _Job, sampling: Sampling, chunk_seconds: float
     ) -> Iterator[tuple[Tensor, bool]]:
         """Codes (time, codebook) as they are settled, and whether they are the last."""
-        target = self.symbols([text])[0]
-        both = self.units.join(voice.symbols or [], target)
-        prefix = self._prefix(voice)
-        request = Request(torch.tensor(self.vocabulary.encode(both)), prefix, self._bound(target, prefix), [seed])
+        voice = job.prompt
         ahead = round(AHEAD * self.codec.frame_rate)
         chunk = max(1, round(chunk_seconds * self.codec.frame_rate))
         said = voice.codes[:0]
-        for spoken in engine.stream(self.ar, request, sampling, chunk):
+        for spoken in engine.stream(self.ar, replace(self._request(job), seeds=[job.seed]), sampling, chunk):
             last = spoken.ended
             settled = len(spoken.codes) if last else len(spoken.codes) - ahead
             if settled <= len(said) and not last:
                 continue
             before = Prompt(torch.cat((voice.codes, said)), voice.symbols)
-            phonemes, acoustic = self._nar_inputs(before, both, target, self.nar_prompt_frames)
+            phonemes, acoustic = self._nar_inputs(before, job.symbols, job.part.symbols, self.nar_prompt_frames)
             rest = spoken.codes[len(said) :]
-            new = self._fill_in([phonemes], [acoustic], [rest], [seed], NARSampling())[0][: settled - len(said)]
+            new = self._fill_in([phonemes], [acoustic], [rest], [job.seed], NARSampling())[0][: settled - len(said)]
             said = torch.cat((said, new))
             if last:
-                self._warn_if_truncated(text, spoken)
+                self._warn(text, Selected(spoken.codes, spoken.truncated))
             yield new, last
 
-    def _bound(self, target: list[str], prefix: Tensor) -> int:
-        """Frames after which speech is cut: a slow speaker's, or what the models have positions for."""
-        bound = round((self.units.length(target) * SECONDS_PER_PHONEME + SECONDS_MORE) * self.codec.frame_rate)
+    def _request(self, job: _Job) -> Request:
+        """What the engine decodes for a job; its seeds are still to be given."""
+        prefix = self._prefix(job.prompt)
+        lower, upper = self._bounds(job.part.symbols, job.prompt, prefix)
+        return Request(torch.tensor(self.vocabulary.encode(job.symbols)), prefix, upper, [], lower)
+
+    def _bounds(self, target: list[str], prompt: Prompt, prefix: Tensor) -> tuple[int, int]:
+        """Fewest and most new frames: a fast speaker's, and a slow one's or what the models have positions for."""
+        rate = self.codec.frame_rate
+        upper = round((self.units.length(target) * MAX_SECONDS_PER_UNIT + MAX_SECONDS_MORE) * rate)
         room = [most - len(prefix) for most in (self.ar.most_frames, self.nar.most_frames) if most is not None]
         if min(room, default=1) < 1:
             raise UserError("the prompt is longer than the model has positions for; give about 3 seconds")
-        return min(bound, *room) if room else bound
+        upper = min(upper, *room) if room else upper
+        lower = round((self.units.phones(target) * MIN_SECONDS_PER_PHONE + MIN_SECONDS) * rate)
+        if prompt.symbols == []:  # a part of the text is in the prompt
+            lower -= len(prompt.codes)
+        return min(max(1, lower), upper), upper
 
     def _prefix(self, prompt: Prompt) -> Tensor:
         """The AR model's prefix: the prompt's first codebook, its oldest frames cut so that G divides the length."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from valle.text.bpe import bpe_units
-from valle.text.phonemizer import phonemize
+from valle.text.phonemizer import PUNCTUATION, STRESS, phonemize
 
 
 class TextUnits:
@@ -28,3 +28,10 @@ class TextUnits:
     def length(self, symbols: list[str]) -> int:
         """How long a text is: its phonemes, or the letters of its units."""
         return sum(map(len, symbols)) if self.bpe else len(symbols)
+
+    def phones(self, symbols: list[str]) -> int:
+        """How many phones a text has, or letters of its units: what takes time to speak."""
+        unspoken = set(PUNCTUATION + STRESS + " ▁")
+        if self.bpe:
+            return sum(character not in unspoken for unit in symbols for character in unit)
+        return sum(symbol not in unspoken for symbol in symbols)
