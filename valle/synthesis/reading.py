@@ -34,6 +34,7 @@ class Quality:
         missing: phones of the text that no frame encodes.
         frames: frames of the speech, pauses included.
         wrong: frames that encode another phone than the one they are aligned with.
+        tail: wrong frames after the last phone.
         frame_rate: frames per second.
     """
 
@@ -41,6 +42,7 @@ class Quality:
     missing: int
     frames: int
     wrong: int
+    tail: int
     frame_rate: float
 
     @property
@@ -59,6 +61,11 @@ class Quality:
         return (self.phones - self.missing) * self.frame_rate / max(1, self.frames)
 
     @property
+    def tail_seconds(self) -> float:
+        """Seconds of speech after the text's last phone."""
+        return self.tail / self.frame_rate
+
+    @property
     def incomplete(self) -> bool:
         """Whether more than `MAX_MISSING` of the phones are missing: words of the text are not spoken."""
         return self.missing_phones > MAX_MISSING
@@ -69,6 +76,7 @@ class Quality:
             self.missing + other.missing,
             self.frames + other.frames,
             self.wrong + other.wrong,
+            self.tail + other.tail,
             self.frame_rate,
         )
 
@@ -129,7 +137,16 @@ def quality(said: np.ndarray, text: list[int], frame_rate: float) -> Quality:
     states = np.full(2 * len(text) + 1, PAUSE)
     states[1::2] = text
     spoken = np.unique(path[path % 2 == 1])
-    return Quality(len(text), len(text) - len(spoken), len(said), int((said != states[path]).sum()), frame_rate)
+    wrong = said != states[path]
+    right = np.flatnonzero(~wrong & (path % 2 == 1))
+    return Quality(
+        phones=len(text),
+        missing=len(text) - len(spoken),
+        frames=len(said),
+        wrong=int(wrong.sum()),
+        tail=int(wrong[right[-1] + 1 if len(right) else 0 :].sum()),
+        frame_rate=frame_rate,
+    )
 
 
 def spliced(draws: list[np.ndarray], text: list[int], frame_rate: float, first: int = 0) -> list[tuple[int, int, int]]:
