@@ -95,12 +95,18 @@ def test_quality_counts_missing_phones_wrong_frames_and_the_rate(text: list[int]
     dropped = data.draw(st.integers(0, len(text) - 1))
     found = quality(said(text[dropped:]), text, RATE)
     assert (found.phones, found.missing, found.wrong_frames) == (len(text), dropped, 0)
-    assert found.incomplete == (dropped / len(text) > 0.2)
+    share = dropped / len(text)
+    assert found.verdict == ("incomplete" if share > 0.2 else "doubtful" if share > 0.1 else "complete")
     assert found.phones_per_second == (12.5 if dropped < len(text) else 0)
     twice = found + quality(said(text), text, RATE)
     assert (twice.phones, twice.missing, twice.frames) == (2 * len(text), dropped, 4 * (2 * len(text) - dropped))
     silent = quality(np.full(40, PAUSE), text, RATE)
-    assert (silent.missing_phones, silent.incomplete) == (1.0, True)
+    assert (silent.missing_phones, silent.verdict) == (1.0, "incomplete")
+    repeated = quality(np.concatenate((said(text), said(text[-4:]))), text, RATE)
+    assert (repeated.missing, repeated.wrong) == (0, 16)
+    babble = data.draw(PHONE.filter(lambda phone: phone not in text))
+    assert quality(np.concatenate((said(text), np.full(16, babble))), text, RATE).tail == 16
+    assert repeated.verdict == ("doubtful" if 4 / (len(text) + 4) > 0.2 else "complete")
 
 
 def test_candidates_without_frames_are_left_out_and_stay_where_there_is_nothing_else() -> None:
@@ -113,6 +119,7 @@ def test_candidates_without_frames_are_left_out_and_stay_where_there_is_nothing_
 def test_the_phones_of_a_text_leave_its_marks_out() -> None:
     symbols = phonemize([normalize("Well, a cat!")])[0]
     assert phones_of(symbols) == [phone_class(p) for p in ("w", "ɛ", "l", "ɐ", "k", "æ", "t")]
+    assert phones_of(["f", "aɪɚ", " ", "ˈ", "ɑːɹ"]) == [phone_class(p) for p in ("f", "aɪ", "ɜː", "ɑː", "ɹ")]
 
 
 def put_together(draws: list[np.ndarray], pieces: list[tuple[int, int, int]]) -> np.ndarray:

@@ -183,7 +183,8 @@ def _main() -> None:
             if args.num_candidates > 1:
                 path = path.with_stem(f"{path.stem}-{candidate + 1}")
             speech.audio.save(path)
-            print(f"{path}: {speech.audio.duration:.2f} s")
+            verdict = f", {speech.quality.verdict}" if speech.quality else ""
+            print(f"{path}: {speech.audio.duration:.2f} s{verdict}")
 
 
 def main() -> None:

@@ -7,7 +7,9 @@ they pause, and the result is described by a `Quality`. Not in the papers; measu
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -17,12 +19,20 @@ PAUSE = PHONE_CLASSES.index("")
 LONGEST = 0.5  # seconds of a phone or a pause; frames beyond count as wrong, and a pause is cut to this length
 SEAM = 0.08  # seconds that two candidates must both pause for to be joined there
 MISSING = 0.08  # seconds of wrong frames that a phone without any frame counts as: about a phone's usual duration
-MAX_MISSING = 0.2  # share of phones; a result that lacks more is incomplete (benchmarks/robustness.py, by quality)
+_R_COLOURED = re.compile("(.+)([ɹɚ])")
+# Shares of missing phones above which speech is incomplete or doubtful, and share of wrong frames above which it is
+# doubtful: words are repeated, or are others. benchmarks/robustness.py prints the WER by verdict.
+MAX_MISSING, SOME_MISSING, MAX_WRONG = 0.2, 0.1, 0.2
+Verdict = Literal["complete", "doubtful", "incomplete"]
 
 
 def phones_of(symbols: list[str]) -> list[int]:
-    """Classes of the phones among a text's symbols: stress, spaces, marks and foreign phones are left out."""
-    return [c for c in map(phone_class, symbols) if c not in (PAUSE, UNKNOWN)]
+    """Classes of the phones among a text's symbols: stress, spaces, marks and foreign phones are left out.
+
+    What espeak-ng writes as one vowel with a following /ɹ/ or /ɚ/ is two phones here, as the codes have them.
+    """
+    phones = [phone for symbol in symbols for phone in _R_COLOURED.sub(r"\1 \2", symbol).split(" ")]
+    return [c for c in map(phone_class, phones) if c not in (PAUSE, UNKNOWN)]
 
 
 @dataclass(frozen=True)
@@ -66,9 +76,11 @@ class Quality:
         return self.tail / self.frame_rate
 
     @property
-    def incomplete(self) -> bool:
-        """Whether more than `MAX_MISSING` of the phones are missing: words of the text are not spoken."""
-        return self.missing_phones > MAX_MISSING
+    def verdict(self) -> Verdict:
+        """Whether all of the text is spoken and little else."""
+        if self.missing_phones > MAX_MISSING:
+            return "incomplete"
+        return "doubtful" if self.missing_phones > SOME_MISSING or self.wrong_frames > MAX_WRONG else "complete"
 
     def __add__(self, other: Quality) -> Quality:
         return Quality(

@@ -32,7 +32,7 @@ class Selected:
     @property
     def failed(self) -> bool:
         """Whether more candidates should be sampled."""
-        return self.truncated or (self.quality is not None and self.quality.incomplete)
+        return self.truncated or (self.quality is not None and self.quality.verdict != "complete")
 
 
 def select(

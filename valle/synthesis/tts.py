@@ -58,6 +58,10 @@ class IncompleteWarning(UserWarning):
     """Words of the text are missing in the speech, by the phones that its codes stand for."""
 
 
+class DoubtfulWarning(UserWarning):
+    """Phones of the text are missing, or something else is spoken, by the phones that the speech's codes stand for."""
+
+
 @dataclass
 class Prompt:
     """A voice: its codes, and its phonemes when its text was given.
@@ -303,7 +307,7 @@ class TTS:
             codes=torch.cat([codes for _, codes, _ in decoded]),
             truncated=any(first.truncated for first in selected),
             quality=reduce(operator.add, qualities) if qualities else None,
-            incomplete=any(quality.incomplete for quality in qualities),
+            incomplete=any(quality.verdict == "incomplete" for quality in qualities),
         )
 
     def _joined(self, parts: list[Part], waveforms: list[np.ndarray]) -> Audio:
@@ -332,11 +336,13 @@ class TTS:
                 TruncatedWarning,
                 stacklevel=4,
             )
-        if first.quality is not None and first.quality.incomplete:
+        if first.quality is not None and first.quality.verdict != "complete":
+            q = first.quality
+            what = f"{100 * q.missing_phones:.0f} % of its phones are missing and {100 * q.wrong_frames:.0f} % of the"
             warnings.warn(
-                f"text {text[:40]!r}: {first.quality.missing} of {first.quality.phones} phones are missing in the "
-                "speech; try another seed, a clearer prompt, or a prompt with its text",
-                IncompleteWarning,
+                f"text {text[:40]!r}: {what} speech is something else; try another seed, a clearer prompt, or a prompt "
+                "with its text",
+                IncompleteWarning if q.verdict == "incomplete" else DoubtfulWarning,
                 stacklevel=4,
             )
 
