@@ -201,15 +201,36 @@ def test_batches_hold_at_most_the_duration_and_every_utterance_once(tokens: Path
         assert int(batch.code_lengths.max()) == batch.codes.shape[1]
 
 
-def test_text_files_have_lines_or_ids(tmp_path: Path) -> None:
+def texts_of(path: Path, ids: bool = False) -> dict[str, str]:
+    return {line.id: line.text for line in read_lines(path, ids)}
+
+
+def test_a_line_of_a_text_file_is_a_text_unless_every_line_has_an_id_and_a_tab(tmp_path: Path) -> None:
     path = tmp_path / "lines.txt"
-    path.write_text("First one.\n\nSecond one.\n")
-    assert read_lines(path) == {"0001": "First one.", "0003": "Second one."}
+    path.write_text("\ufeffWell-known people often meet.\n\n3 bears came.\n", encoding="utf-8")
+    assert texts_of(path) == {"0001": "Well-known people often meet.", "0003": "3 bears came."}
+    path.write_text("utt-1\tFirst one.\nutt-2\tSecond one.\n")
+    assert texts_of(path) == {"utt-1": "First one.", "utt-2": "Second one."}
+    path.write_text("utt-1\tFirst one.\nSecond one.\n")
+    assert list(texts_of(path)) == ["0001", "0002"]
     path.write_text("utt-1 First one.\nutt-2 Second one.\n")
-    assert read_lines(path) == {"utt-1": "First one.", "utt-2": "Second one."}
-    path.write_text("\n")
-    with pytest.raises(UserError, match="holds no text"):
-        read_lines(path)
+    assert list(texts_of(path)) == ["0001", "0002"]
+    assert texts_of(path, ids=True) == {"utt-1": "First one.", "utt-2": "Second one."}
+
+
+@pytest.mark.parametrize(
+    ("content", "ids", "named"),
+    [
+        ("\n", False, "holds no text"),
+        ("a\tone\na\ttwo\n", False, "lines.txt:2: the id 'a' is on line 1 too"),
+        ("../a\tone\n", False, "lines.txt:1: .* no file name"),
+        ("a one\nb\n", True, "lines.txt:2: 'b' has no text"),
+    ],
+)
+def test_a_text_file_that_cannot_be_read_is_one_line(tmp_path: Path, content: str, ids: bool, named: str) -> None:
+    (tmp_path / "lines.txt").write_text(content)
+    with pytest.raises(UserError, match=named):
+        read_lines(tmp_path / "lines.txt", ids)
 
 
 @pytest.mark.skipif(not LIBRI.is_dir(), reason="no real speech beside the project")

@@ -289,7 +289,6 @@ def test_stereo_at_96_khz_is_a_good_prompt(tts: TTS, speech: Path, tmp_path: Pat
     [
         ("", "nothing to say"),
         ("?!", "nothing to say"),
-        ("hi 🙂", "cannot be spoken"),
         ("привет", "en-us"),
     ],
 )
@@ -301,6 +300,17 @@ def test_a_bad_text_is_one_line_and_nothing_is_written(
         "valle-synth", "--model", run_directory, "--prompt", speech, "--text", text, "-o", output, check=False
     )
     refused(done, output, named)
+
+
+def test_a_text_that_cannot_be_spoken_is_named_with_its_line(run_directory: Path, speech: Path, tmp_path: Path) -> None:
+    lines, output = tmp_path / "lines.txt", tmp_path / "out"
+    given = ["valle-synth", "--model", run_directory, "--prompt", speech, "--text-file", lines, "--output-dir", output]
+    lines.write_text("Hello there.\nпривет\n", encoding="utf-8")
+    refused(command(*given, check=False), output, "lines.txt:2")
+    lines.write_text("Hello there 🙂.\n", encoding="utf-8")
+    refused(command(*given, "--strict-text", check=False), output, "lines.txt:1")
+    assert "slightly smiling face" in command(*given).stderr
+    assert (output / "0001.wav").is_file()
 
 
 def test_a_truncated_checkpoint_is_one_line(run_directory: Path, speech: Path, tmp_path: Path) -> None:

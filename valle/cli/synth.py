@@ -11,6 +11,7 @@ from valle.errors import UserError
 
 if TYPE_CHECKING:
     from valle.models.sampling import NARSampling, Sampling
+    from valle.synthesis import TTS
 
 
 def _parser() -> Parser:
@@ -19,9 +20,15 @@ def _parser() -> Parser:
     parser.add_argument("--prompt-text", help="what the recording says; left out, it gives the voice alone")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--text", help="what to say")
-    source.add_argument("--text-file", type=Path, help="one utterance a line, or `id text` where every line begins so")
+    source.add_argument("--text-file", type=Path, help="one utterance a line, or `id<TAB>text` on every line")
     source.add_argument(
         "--data", type=Path, help="data directory, or test list: each utterance in its speaker's voice, for scoring"
+    )
+    parser.add_argument("--ids", action="store_true", help="every line of --text-file is `id text`; ids name the files")
+    parser.add_argument(
+        "--strict-text",
+        action="store_true",
+        help="refuse text with anything that cannot be spoken, do not leave it out",
     )
     parser.add_argument("--model", default="small", help="run directory, or name of a bundled model")
     parser.add_argument("--codec-dir", type=Path, help="where the weights of a pretrained codec and decoder lie")
@@ -96,7 +103,24 @@ def _texts(args: argparse.Namespace) -> dict[Path, str]:
         raise UserError("--text-file needs --output-dir")
     from valle.data.textfile import read_lines
 
-    return {args.output_dir / f"{key}.wav": text for key, text in read_lines(args.text_file).items()}
+    return {args.output_dir / f"{line.id}.wav": line.text for line in read_lines(args.text_file, args.ids)}
+
+
+def _check_texts(tts: TTS, args: argparse.Namespace, texts: list[str]) -> None:
+    """A text that cannot be spoken stops the command before anything is written. Raises UserError with its line."""
+    from valle.data.textfile import read_lines
+    from valle.text import normalize
+
+    numbers = [line.number for line in read_lines(args.text_file, args.ids)] if args.text_file else []
+    for index, text in enumerate(texts):
+        try:
+            if args.strict_text:
+                normalize(text, tts.units.language, strict=True)
+            tts.symbols([text])
+        except UserError as error:
+            if not numbers:
+                raise
+            raise UserError(f"{args.text_file}:{numbers[index]}: {error}") from error
 
 
 def _sampling(args: argparse.Namespace) -> Sampling:
@@ -146,6 +170,8 @@ def _speak_data(args: argparse.Namespace) -> None:
 
 def _main() -> None:
     args = _parser().parse_args()
+    if args.ids and args.text_file is None:
+        raise UserError("--ids goes with --text-file")
     if min(args.num_candidates, args.batch_size, 1 if args.attempts is None else args.attempts) < 1:
         raise UserError("--num-candidates, --batch-size and --attempts must be at least 1")
     if args.data is not None:
@@ -163,7 +189,7 @@ def _main() -> None:
 
     tts = load(args.model, args.codec_dir, args.device, args.decoder, args.dtype, args.compile, args.watermark)
     prompt = tts.prompt(args.prompt, args.prompt_text)
-    tts.symbols(list(texts.values()))  # a text that cannot be spoken stops the command before anything is written
+    _check_texts(tts, args, list(texts.values()))
     paths = list(texts)
     for start in range(0, len(paths), args.batch_size):
         batch = paths[start : start + args.batch_size]

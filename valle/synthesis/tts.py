@@ -29,6 +29,7 @@ from valle.synthesis.reading import Quality
 from valle.synthesis.selection import Selected, select
 from valle.synthesis.watermark import mark
 from valle.text import TextUnits, Vocabulary, normalize
+from valle.text.phones import nearest_phones
 from valle.text.sentences import Boundary, Part, split
 
 MIN_PROMPT, MAX_PROMPT, VOICE_PROMPT = 0.5, 30.0, 3.0  # seconds; the last: what is used of a prompt without text
@@ -146,9 +147,20 @@ class TTS:
     def symbols(self, texts: list[str]) -> list[list[str]]:
         """Text units of each text. Raises UserError for text that cannot be spoken."""
         found = self.units([normalize(text, self.units.language) for text in texts])
+        if self.units.bpe is None and self.units.language.startswith("en"):
+            found = [self._known_phones(symbols) for symbols in found]
         for symbols in found:
             self.vocabulary.encode(symbols)
         return found
+
+    def _known_phones(self, symbols: list[str]) -> list[str]:
+        """Phones of foreign words that the model does not have, replaced by the nearest ones that it has."""
+        known = self.vocabulary.symbols
+        return [
+            p
+            for symbol in symbols
+            for p in ([symbol] if symbol in known else nearest_phones(symbol, known) or [symbol])
+        ]
 
     def synthesize(
         self,

@@ -1,9 +1,19 @@
 """Text to ids: normalize -> phonemes or units of byte pair encoding -> vocabulary."""
 
 from valle.text.bpe import bpe_symbols, read_bpe, train_bpe
-from valle.text.normalizer import normalize
+from valle.text.normalization import TextWarning, normalize
 from valle.text.phonemizer import phonemize
 from valle.text.units import TextUnits
 from valle.text.vocabulary import PADDING, Vocabulary
 
-__all__ = ["PADDING", "TextUnits", "Vocabulary", "bpe_symbols", "normalize", "phonemize", "read_bpe", "train_bpe"]
+__all__ = [
+    "PADDING",
+    "TextUnits",
+    "TextWarning",
+    "Vocabulary",
+    "bpe_symbols",
+    "normalize",
+    "phonemize",
+    "read_bpe",
+    "train_bpe",
+]

@@ -1,0 +1,122 @@
+"""Written text to words that can be spoken, class by class: docs/text.md lists the classes with examples.
+
+US English. What no class reads is left to WeTextProcessing's rules.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import warnings
+from functools import cache
+
+from valle.errors import UserError
+from valle.text.normalization import abbreviations, characters, dates, electronic, mathematics, measures, money, serial
+from valle.text.normalization.rule import apply
+
+# Earlier classes take what later ones would read otherwise: a date before a fraction, a measure before a number.
+_CLASSES = (
+    abbreviations.TITLE_RULES,
+    serial.CODES,
+    electronic.RULES,
+    mathematics.PREFIXES,
+    money.RULES,
+    dates.RULES,
+    measures.DIMENSIONS,
+    measures.RULES,
+    serial.NAMES,
+    abbreviations.RULES,
+    mathematics.RULES,
+)
+_SIGNS = {"%": " percent ", "©": " copyright ", "°": " degrees ", "§": " section ", "&": " and ", "€": " euros ",
+          "£": " pounds ", "¥": " yen ", "¢": " cents ", "₹": " rupees "}  # fmt: skip
+_LEFT_OUT = set("~^|\\_<>*#@`=+×÷±√∞≤≥≠≈→←↑↓/$")
+_BRACKETS = str.maketrans({mark: ", " for mark in "()[]{}"} | {'"': "", "–": ", ", "—": ", "})
+
+
+class TextWarning(UserWarning):
+    """A part of a text cannot be spoken and is left out."""
+
+
+@cache
+def _wetext(language: str):
+    from wetext import Normalizer
+
+    return Normalizer(lang=language, operator="tn")
+
+
+def normalize(text: str, language: str = "en-us", strict: bool = False) -> str:
+    """Turn one utterance as it is written into words, e.g. "Dr. Ng paid $3" -> "Doctor Ng paid three dollars".
+
+    Numbers, signs and abbreviations are written out for English; for other languages espeak-ng reads them itself. What
+    cannot be spoken (emoji, markup, stray signs) is left out.
+
+    Args:
+        text: any text; line breaks are spaces.
+        language: espeak-ng's tag.
+        strict: whether what would be left out is an error.
+
+    Raises:
+        UserError: when nothing is left to say, a letter is of a script that the language does not have, or, with
+            `strict`, something cannot be spoken.
+
+    Warns:
+        TextWarning: one warning that names all that is left out.
+    """
+    words, dropped = characters.plain(text)
+    if language.startswith("en"):
+        _check_script(text, words, language)
+        words, more = _english(words)
+        dropped += more
+    words = _punctuated(words)
+    if not any(character.isalnum() for character in words):
+        raise UserError(f"text {_excerpt(text)}: holds nothing to say; give at least one word")
+    if dropped:
+        names = ", ".join(dict.fromkeys(map(characters.describe, dropped)))
+        if strict:
+            raise UserError(f"text {_excerpt(text)}: {names} cannot be spoken; write it in words")
+        warnings.warn(f"text {_excerpt(text)}: {names} cannot be spoken and is left out", TextWarning, stacklevel=2)
+    return words
+
+
+def _english(words: str) -> tuple[str, list[str]]:
+    words = abbreviations.lower_capitals(words)
+    for rules in _CLASSES:
+        words = apply(rules, words)
+    for sign, name in _SIGNS.items():
+        words = words.replace(sign, name)
+    dropped = [c for c in words if c in _LEFT_OUT]
+    words = "".join(" " if c in _LEFT_OUT else c for c in words).translate(_BRACKETS)
+    if any(c.isdigit() for c in words):
+        words = _wetext("en").normalize(words)
+    return words, dropped
+
+
+def _punctuated(words: str) -> str:
+    """Words with single spaces and no runs of punctuation."""
+    words = words.translate(_BRACKETS)
+    words = re.sub(r"\s-+\s|--+", ", ", words)
+    words = re.sub(r"(?<=[A-Za-z])-(?=[A-Za-z])", "-", words)
+    words = re.sub(r"(?<!\w)-|-(?!\w)", " ", words)
+    words = re.sub(r"(?<!\w)'(?=\s|$)|(?<=\s)'(?=\s)", "", words)
+    words = re.sub(r"\s+([,;:.?!])", r"\1", words)
+    words = re.sub(r"\s*([,;:])[\s,;:]*", r"\1 ", words)
+    words = re.sub(r"([.?!])[\s,;:]*(?=[.?!])", r"\1", words)
+    words = re.sub(r"([.?!])\s*[,;:]+", r"\1 ", words)
+    words = re.sub(r"[,;:]\s*(?=[.?!])", "", words)
+    words = re.sub(r"(?<=[.?!])(?=[A-Za-z])", " ", words)
+    return re.sub(r"\s+", " ", words).strip(" ,;:-")
+
+
+def _check_script(text: str, words: str, language: str) -> None:
+    for character in words:
+        if character.isalpha() and not unicodedata.name(character, "").startswith("LATIN") and character not in "μ":
+            raise UserError(
+                f"text {_excerpt(text)}: the letter {character!r} is not read in {language}; "
+                "give the text's own --language (and a model trained on it)"
+            )
+
+
+def _excerpt(text: str) -> str:
+    flat = " ".join(text.split())
+    return repr(flat if len(flat) <= 40 else flat[:37] + "...")

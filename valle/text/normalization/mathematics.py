@@ -1,0 +1,83 @@
+"""Mathematics and plain numbers: fractions, ranges, ratios, powers, signs between numbers, cardinals and decimals."""
+
+from __future__ import annotations
+
+import re
+
+from valle.text.normalization.money import LARGE
+from valle.text.normalization.numbers import NUMBER, cardinal, fraction, number
+from valle.text.normalization.rule import Rule, rule
+
+_OPERATORS = {
+    "+": "plus", "=": "equals", "×": "times", "*": "times", "÷": "divided by", "±": "plus or minus", "<": "less than",
+    ">": "greater than", "≤": "less than or equal to", "≥": "greater than or equal to", "≠": "is not equal to",
+    "≈": "is approximately equal to", "→": "to", "<=": "less than or equal to", ">=": "greater than or equal to",
+    "!=": "is not equal to", "==": "equals", "+/-": "plus or minus",
+}  # fmt: skip
+_ALONE = {"√": "square root of ", "∞": "infinity", "∑": "sum of ", "∫": "integral of ", "∆": "delta ", "∂": "partial "}
+_OPERAND = r"[\w)\]°%]"
+_NAMED = {"9/11": "nine eleven", "24/7": "twenty four seven", "50/50": "fifty fifty", "20/20": "twenty twenty",
+          "7/11": "seven eleven", "24/7/365": "twenty four seven three sixty five", "1/1": "one over one"}  # fmt: skip
+
+
+def _power(match: re.Match[str]) -> str:
+    base, exponent = match[1], match[2].strip("{}()")
+    if exponent == "2":
+        words = "squared"
+    elif exponent == "3":
+        words = "cubed"
+    elif exponent.lstrip("-").isdigit():
+        sign = "minus " if exponent.startswith("-") else ""
+        words = f"to the power of {sign}{cardinal(int(exponent.lstrip('-')))}"
+    else:
+        words = f"to the power of {exponent}"
+    return f"{base} {words}"
+
+
+def _fraction(match: re.Match[str]) -> str:
+    if match[0] in _NAMED:
+        return _NAMED[match[0]]
+    numerator, denominator = int(match[1]), int(match[2])
+    if denominator < 2 or denominator > 100 or numerator > denominator:
+        return f"{number(match[1])} over {number(match[2])}"
+    if numerator == denominator:
+        return f"{cardinal(numerator)} out of {cardinal(denominator)}"
+    return fraction(numerator, denominator)
+
+
+def _range(match: re.Match[str]) -> str:
+    return f"{number(match[1])} to {number(match[2])}"
+
+
+def _scaled(match: re.Match[str]) -> str:
+    return f"{number(match[1])} {LARGE[match[2]]}"
+
+
+# Signs before a number, which is still to be read.
+PREFIXES: list[Rule] = [
+    rule(r"(?<!\w)(\+/-|[±]|<=|>=|[≤≥<>]) ?(?=\d)", lambda m: f"{_OPERATORS[m[1]]} "),
+    rule(r"(?<![\w~])[~≈] ?(?=[\d$€£.])", "approximately "),
+]
+RULES: list[Rule] = [
+    rule(r"(?<![\w/.])24/7/365(?![\w/])", _NAMED["24/7/365"]),
+    rule(r"([A-Za-z]|\d+(?:\.\d+)?|\))\^(\{?\(?-?\w+\)?\}?)", _power),
+    rule(r"(?<![\w/.,])(\d+)/(\d+)(?:ths?|rds?)?(?![\w/]|[.,]\d)", _fraction),
+    rule(rf"(?<=[\w)%°]) ?(\+/-|<=|>=|!=|==|[±×÷≤≥≠≈]) ?(?={_OPERAND}|[-(])", lambda m: f" {_OPERATORS[m[1]]} "),
+    rule(rf"(?<={_OPERAND}) ([+=<>*]) (?={_OPERAND}|[-($])", lambda m: f" {_OPERATORS[m[1]]} "),
+    rule(r"(?<=[\d)])([+=*])(?=[\d(])", lambda m: f" {_OPERATORS[m[1]]} "),
+    rule(r"(?<=\b[A-Za-z])([+=*])(?=[A-Za-z\d]\b)", lambda m: f" {_OPERATORS[m[1]]} "),
+    rule(r"(?<=\d) (-) (?=\d+(?:\.\d+)? (?:=|equals))", " minus "),
+    rule(r"(?<=[a-z]) - (?=\d+ (?:=|equals))", " minus "),
+    rule(r"[√∞∑∫∆∂]", lambda m: f" {_ALONE[m[0]]}"),
+    rule(r"(?<![\w)])\+ ?(?=\d)", "plus "),
+    rule(rf"(?<![\w.,])({NUMBER}) ?[x×](?=[.,;!?]|$| (?!\d))", lambda m: f"{number(m[1])} times"),
+    rule(rf"(?<![\w.,-])({NUMBER}) ?-+ ?({NUMBER})(?![\w-]|[.,]\d)", _range),
+    rule(r"(?<![\w.,:])(\d+):(\d+)(?::(\d+))?(?![\w:])",
+         lambda m: " to ".join(number(part) for part in m.groups() if part)),
+    rule(rf"(?<![\w.,])({NUMBER}) ?(k|K|M|B|bn|mn)(?!\w)", _scaled),
+    rule(rf"(?<![\w.,)-])- ?(?={NUMBER})", "minus "),
+    rule(rf"(?<![\w.,])({NUMBER})\+(?!\w)", lambda m: f"{number(m[1])} plus"),
+    rule(rf"(?<![\w.])({NUMBER})(?:'s)?(?![\w]|,\d)",
+         lambda m: number(m[1]) + ("'s" if m[0].endswith("s") else "")),
+    rule(r"\d+", lambda m: f" {number(m[0])} " ),
+]  # fmt: skip
