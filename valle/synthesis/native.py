@@ -74,7 +74,9 @@ def compile_step() -> Path:
     if compiler is None:
         raise UserError("--compile needs a C++ compiler, and there is none; install g++, or leave --compile out")
     described = _run([compiler, target, "-E", "-dM", "-x", "c++", os.devnull])  # its version, its processor
-    identity = hashlib.sha256(SOURCE.read_bytes() + repr([target, *OPTIONS]).encode() + described.encode()).hexdigest()[:16]
+    identity = hashlib.sha256(SOURCE.read_bytes() + repr([target, *OPTIONS]).encode() + described.encode()).hexdigest()[
+        :16
+    ]
     library = cache_directory() / f"step-{identity}.so"
     if not library.is_file():
         with atomic_path(library) as temporary:

@@ -336,18 +336,20 @@ struct Step {
 
 namespace {
 
-// Adds the products of `rows` rows with a part of a block's inputs: tiles of TILE rows, then one of the rows left.
+// Adds the products of `rows` rows with a part of a block's inputs, in as few tiles as can be, of nearly the same size.
 template <class Kind>
 void tiles(const typename Kind::Input* x, int64_t stride, int64_t rows, const typename Kind::Weight* w, int64_t size,
            typename Kind::Sum* sums) {
-    int64_t r = 0;
-    for (; r + TILE <= rows; r += TILE)
-        Kind::template dot<TILE>(x + r * stride, stride, w, size, sums + r * TOGETHER);
-    x += r * stride;
-    sums += r * TOGETHER;
-    if (rows - r == 3) Kind::template dot<3>(x, stride, w, size, sums);
-    if (rows - r == 2) Kind::template dot<2>(x, stride, w, size, sums);
-    if (rows - r == 1) Kind::template dot<1>(x, stride, w, size, sums);
+    for (int64_t left = (rows + TILE - 1) / TILE; left > 0; left--) {
+        int64_t tile = (rows + left - 1) / left;
+        if (tile == 4) Kind::template dot<4>(x, stride, w, size, sums);
+        if (tile == 3) Kind::template dot<3>(x, stride, w, size, sums);
+        if (tile == 2) Kind::template dot<2>(x, stride, w, size, sums);
+        if (tile == 1) Kind::template dot<1>(x, stride, w, size, sums);
+        x += tile * stride;
+        sums += tile * TOGETHER;
+        rows -= tile;
+    }
 }
 
 // A thread's share of y = W x + b for all rows; then(row, from, to) for the outputs it made. Rows of one tile read a

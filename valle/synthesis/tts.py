@@ -336,9 +336,7 @@ class TTS:
         codes = self.nar.generate(*text, *prompt, *target, sampling, noise).cpu()
         return [item[: len(row)] for item, row in zip(codes, first, strict=True)]
 
-    def _fill_in_one(
-        self, row: tuple[Tensor, Tensor, Tensor], sampling: NARSampling, noise: Tensor | None
-    ) -> Tensor:
+    def _fill_in_one(self, row: tuple[Tensor, Tensor, Tensor], sampling: NARSampling, noise: Tensor | None) -> Tensor:
         """All codebooks (time, codebook) of one utterance on the CPU, from its text, prompt and first codebook."""
         text, prompt, target = (_padded([part], torch.device("cpu")) for part in row)
         return self.nar.generate(*text, *prompt, *target, sampling, noise)[0]
