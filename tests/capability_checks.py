@@ -2,8 +2,9 @@
 
     python -m tests.capability_checks [TARGET]
 
-TARGET: the compiler's option for the instruction set, in place of the one that fits torch's capability. Prints one JSON object: for every dtype and backend the rows that differ between a batch and alone, and relative errors
-of the logits against float32 weights.
+TARGET: the compiler's option for the instruction set, in place of the one that fits torch's capability. Prints one JSON
+object: for every dtype and backend the rows that differ between a batch and alone, and relative errors of the logits
+against float32 weights.
 """
 
 from __future__ import annotations
