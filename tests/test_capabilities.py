@@ -20,6 +20,7 @@ from valle.devices import MAX_SEED, check_device, check_seed
 from valle.errors import UserError
 from valle.models.sampling import NARSampling
 from valle.synthesis import Prompt, load
+from valle.synthesis.packing import Int8WeightLinear
 
 # Environment, option of the compiler in place of the default, and whether torch supports the level here.
 LEVELS = {
@@ -82,6 +83,20 @@ def test_all_codebooks_of_an_utterance_are_the_same_in_a_batch_as_alone(dtype: s
                 own = slice(row, row + 1)
                 (alone,) = tts._fill_in(text[own], voices[own], first[own], [row + 1], sampling)
                 assert torch.equal(together[row], alone)
+
+
+@pytest.mark.parametrize("inputs", [1, 6, 16, 24, 33, 64])
+@pytest.mark.parametrize("outputs", [1, 3, 50, 64])
+def test_int8_weights_of_any_size_give_nearly_the_same_outputs(inputs: int, outputs: int) -> None:
+    """Sizes that do not fill the kernel's vectors, on processors without VNNI."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(inputs, outputs)
+    for positions in (5, 70):
+        x = torch.randn(2, positions, inputs)
+        with torch.inference_mode():
+            wanted, given = layer(x), Int8WeightLinear(layer)(x)
+        assert given.shape == wanted.shape
+        assert (given - wanted).norm() / wanted.norm() < 0.02
 
 
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -12,6 +12,7 @@ compiled step (`valle.synthesis.native`), whose sums do not depend on the number
 from __future__ import annotations
 
 import functools
+import platform
 import warnings
 from typing import TypeVar
 
@@ -30,7 +31,12 @@ from valle.synthesis.native import NativeTransformer, quantize
 Model = TypeVar("Model", bound=nn.Module)
 DTYPES = ("float32", "bfloat16", "int8", "auto")
 HEADS = 4  # heads whose attention is computed together in bfloat16
-FEW = 8  # positions up to which reading bfloat16 weights takes longer than multiplying by them
+# Positions of an item up to which torch's kernels for bfloat16 and int8 weights are faster than widening the weights to
+# float32 for one matrix product, which reads more but multiplies faster.
+FEW_BFLOAT16 = 8
+FEW_INT8 = 64
+
+KERNEL_INPUTS = 32  # inputs that torch's kernel for int8 weights reads at once, at most
 
 
 class ItemwiseLinear(nn.Module):
@@ -85,7 +91,7 @@ class BFloat16Linear(ItemwiseLinear):
         self.offset = None if layer.bias is None else layer.bias.detach().bfloat16()
 
     def item(self, x: Tensor) -> Tensor:
-        dtype = torch.bfloat16 if x.numel() <= FEW * x.shape[-1] else torch.float32
+        dtype = torch.bfloat16 if x.numel() <= FEW_BFLOAT16 * x.shape[-1] else torch.float32
         offset = None if self.offset is None else self.offset.to(dtype)
         return F.linear(x.to(dtype), self.weight.to(dtype), offset).float()
 
@@ -111,20 +117,27 @@ class Int8Linear(ItemwiseLinear):
 
 
 class Int8WeightLinear(ItemwiseLinear):
-    """A layer with int8 weights, one scale per output, and bfloat16 inputs, on any processor.
+    """A layer with int8 weights, one scale per output, on any processor.
 
-    Only the weights are rounded to 8 bits, and sums are float32, so nothing overflows.
+    Few positions are multiplied by torch's kernel for int8 weights and bfloat16 inputs, many in float32. Only the
+    weights are rounded to 8 bits, and sums are float32, so nothing overflows. torch's kernel reads inputs by whole
+    vectors and past the end of a row that does not fill them, so rows are padded with zeros.
     """
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
-        self.weight, self.scales = quantize(layer.weight.detach())
+        weight, self.scales = quantize(layer.weight.detach())
+        self.padding = -layer.in_features % KERNEL_INPUTS
+        self.weight = F.pad(weight, (0, self.padding))
         self.offset = None if layer.bias is None else layer.bias.detach().float()
 
     def item(self, x: Tensor) -> Tensor:
-        inputs = x.flatten(0, -2).bfloat16()
-        y = torch._weight_int8pack_mm(inputs, self.weight, self.scales.bfloat16()).float()
-        y = y.unflatten(0, x.shape[:-1])
+        if x.numel() > FEW_INT8 * x.shape[-1]:
+            y = F.linear(x, self.weight[:, : x.shape[-1]].float()) * self.scales
+        else:
+            inputs = F.pad(x.flatten(0, -2).bfloat16(), (0, self.padding))
+            y = torch._weight_int8pack_mm(inputs, self.weight, self.scales.bfloat16()).float()
+            y = y.unflatten(0, x.shape[:-1])
         return y if self.offset is None else y + self.offset
 
 
@@ -204,7 +217,8 @@ def choose_dtype(device: str, compiled: bool) -> str:
     """
     if check_device(device).type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    vectorized = torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "NO AVX")
+    arm = platform.machine().lower() in ("aarch64", "arm64")
+    vectorized = arm or torch.backends.cpu.get_cpu_capability() != "DEFAULT"
     return "int8" if compiled or vectorized else "float32"
 
 
