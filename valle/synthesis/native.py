@@ -131,7 +131,7 @@ class NativeTransformer(nn.Module):
         self.config, self.transformer = transformer.config, transformer
         if self.config.dim % ALIGNED or self.config.ffn_dim % ALIGNED:
             raise UserError(
-                f"--compile: dim {self.config.dim} and ffn_dim {self.config.ffn_dim} must be multiples of {ALIGNED}"
+                f"--compile: dim {self.config.dim} and ffn_dim {self.config.ffn_dim} must divide by {ALIGNED}"
             )
         self.cache_dtype = torch.float32 if dtype == "float32" else torch.bfloat16
         self._vector_bytes = _library().vector_bytes()
