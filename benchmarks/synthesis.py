@@ -7,7 +7,13 @@ its cache allows, the NAR model beside what multiplying matrices allows, the cod
 (seconds of work a second of speech). The bounds are measured in the same run. Steps are compiled (`--compile`) where
 there is a C++ compiler. Baselines: steps that are not compiled, decoding without a cache, and `generate` of Hugging
 Face transformers on a Llama of the AR model's size (where that package is installed).
-`--quick` measures fewer steps, one of the NAR model's seven stages, and leaves long speech out.
+`--quick` measures fewer steps, one of the NAR model's seven stages, and leaves long speech and accuracy out.
+
+FILE holds one result for each capability of torch (`torch.backends.cpu.get_cpu_capability()`); a run replaces its own
+and prints all of them side by side. How a processor without AVX-512 would do is measured with lowered capabilities:
+
+    python benchmarks/synthesis.py --json FILE
+    ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 python benchmarks/synthesis.py --json FILE
 """
 
 from __future__ import annotations
@@ -70,22 +76,18 @@ def bandwidth(memory: torch.Tensor | None = None) -> float:
 
 def machine() -> dict[str, Any]:
     """What it is, how fast memory streams (GB/s) and matrices are multiplied (GFLOP/s)."""
-    a = torch.randn(2048, 2048)
-    low = a.bfloat16()
-    layer = pack(torch.nn.Sequential(torch.nn.Linear(2048, 2048)), "int8")
+    a = torch.randn(1, 2048, 2048)
+    layers = {dtype: pack(torch.nn.Sequential(torch.nn.Linear(2048, 2048)), dtype) for dtype in BYTES}
     flops = 2 * 2048**3 / 1e9
     with torch.inference_mode():
         return {
             "processor": _processor(),
+            "capability": torch.backends.cpu.get_cpu_capability(),
             "threads": torch.get_num_threads(),
             "python": platform.python_version(),
             "torch": torch.__version__,
             "bandwidth": bandwidth(),
-            "gemm": {
-                "float32": round(flops / timed(lambda: a @ a, 3), 1),
-                "bfloat16": round(flops / timed(lambda: low @ low, 3), 1),
-                "int8": round(flops / timed(lambda: layer(a), 3), 1),
-            },
+            "gemm": {name: round(flops / timed(partial(layer, a), 3), 1) for name, layer in layers.items()},
         }
 
 
@@ -275,7 +277,7 @@ def run_all(quick: bool) -> dict[str, Any]:
     return {
         "machine": measured,
         "runs": runs,
-        "accuracies": accuracies(),
+        "accuracies": [] if quick else accuracies(),
         "stream": first_audio(),
         "baselines": baselines(quick),
         "growth": [] if quick else growth(),
@@ -283,15 +285,17 @@ def run_all(quick: bool) -> dict[str, Any]:
 
 
 def baselines(quick: bool) -> list[dict[str, Any]]:
-    """Other ways of decoding the paper's size, batch 1."""
+    """Other ways of decoding the paper's size: steps that are not compiled, others batch 1."""
     found: list[dict[str, Any]] = []
 
     def make() -> AR:
         return AR(100, TransformerConfig(dropout=0.0)).eval()
 
     for dtype in BYTES:
-        speed = ar_speed(make, dtype, 1, 40 if quick else 200, FRAME_RATE, SECONDS / 2, compiled=False)["steps"]
-        found.append({"baseline": "not compiled", "dtype": dtype, "steps_per_second": speed})
+        for batch in (1, 8):
+            steps = 10 if quick else 100
+            speed = ar_speed(make, dtype, batch, steps, FRAME_RATE, SECONDS / 2, compiled=False)["steps"]
+            found.append({"baseline": "not compiled", "dtype": dtype, "batch": batch, "steps_per_second": speed})
     model = make()
     for frames in (750,) if quick else (100, 300, 750):
         seconds = no_cache_seconds(model, frames, FRAME_RATE)
@@ -405,6 +409,31 @@ HEAD = (
 )
 
 
+def side_by_side(results: dict[str, Any]) -> str:
+    """A table of the runs of every capability: steps per second of the AR model and the total real-time factor."""
+    names = list(results)
+    runs: dict[tuple[str, str, int, int], dict[str, dict[str, Any]]] = {}
+    for name in names:
+        for run in results[name]["runs"]:
+            key = run["size"], run["dtype"], run["group_size"], run["batch"]
+            runs.setdefault(key, {})[name] = run
+    columns = [f"{name} {what}" for what in ("AR steps/s", "total RTF") for name in names]
+    lines = [
+        f"| size | dtype | G | batch | {' | '.join(columns)} |",
+        "|---" * (4 + len(columns)) + "|",
+    ]
+    for key, found in runs.items():
+        steps = [f"{found[name]['ar_steps_per_second']:.1f}" if name in found else "" for name in names]
+        factors = [f"{found[name]['total_real_time_factor']:.2f}" if name in found else "" for name in names]
+        lines.append(f"| {' | '.join([*map(str, key), *steps, *factors])} |")
+    return "\n".join(lines)
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Results by capability that earlier runs wrote; none where there is no such file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
 def plot(result: dict[str, Any], path: Path) -> None:
     import matplotlib
 
@@ -448,7 +477,9 @@ def main() -> None:
     for run in result["runs"]:
         print(row(run))
     if args.json is not None:
-        args.json.write_text(json.dumps(result, indent=2) + "\n")
+        results = read_results(args.json) | {result["machine"]["capability"]: result}
+        args.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        print("\n" + side_by_side(results))
     if args.plot is not None:
         plot(result, args.plot)
 

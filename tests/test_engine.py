@@ -176,8 +176,10 @@ def test_a_compiled_step_is_the_transformers(dtype: str, error: float, rows: int
 
 
 @needs_compiler
-def test_compiled_int8_rows_say_in_a_batch_what_they_say_alone() -> None:
-    model = pack(wide_model(1), "int8", compiled=True)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_packed_rows_decode_the_same_codes_in_a_batch_as_alone(dtype: str, compiled: bool) -> None:
+    model = pack(wide_model(1), dtype, compiled=compiled)
     together = say(model, [0, 1, 2], [60, 60, 60], [5, 6, 7], Sampling(top_p=0.9))
     for row in range(3):
         (alone,) = say(model, [row], [60], [5 + row], Sampling(top_p=0.9))
@@ -218,9 +220,12 @@ def test_graphs_of_fixed_shape_say_the_same(size: int, monkeypatch: pytest.Monke
         assert torch.equal(a.codes, b.codes)
 
 
-def test_what_a_device_cannot_do_is_one_line() -> None:
-    with pytest.raises(UserError, match="int8"):
-        pack(model_of_groups(1), "int8", "cuda")
+def test_what_a_device_cannot_do_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.cuda, "is_available", lambda: True)
+        patched.setattr(torch.cuda, "device_count", lambda: 1)
+        with pytest.raises(UserError, match="int8"):
+            pack(model_of_groups(1), "int8", "cuda")
     with pytest.raises(UserError, match="float16"):
         pack(model_of_groups(1), "float16")
 

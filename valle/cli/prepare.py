@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from valle.cli.common import Parser, run
+from valle.devices import check_seed
 from valle.errors import UserError
 
 CORPORA = ("libritts", "librispeech", "ljspeech", "vctk")
@@ -60,6 +61,8 @@ def _parser() -> Parser:
 
 def _main() -> None:
     args = _parser().parse_args()
+    if hasattr(args, "seed"):
+        check_seed(args.seed)
     if args.command in CORPORA:
         from valle.data.corpora import prepare
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from valle.cli.common import Parser, run
+from valle.devices import MAX_SEED, check_seed
 from valle.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def _parser() -> Parser:
     parser.add_argument("--decoder", choices=["vocos"], help="speak EnCodec's codes with Vocos, as in VALL-E 2")
     parser.add_argument("-o", "--output", type=Path, default=Path("out.wav"), help=".wav or .flac, for --text")
     parser.add_argument("--output-dir", type=Path, help="folder of the files, for --text-file and --data")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same samples")
+    parser.add_argument("--seed", type=int, default=0, help="0 to 2^32 - 1; the same seed gives the same samples")
     parser.add_argument("--num-candidates", type=int, default=1, help="draws a text; file names get -1, -2, ...")
     parser.add_argument(
         "--attempts",
@@ -50,7 +51,10 @@ def _parser() -> Parser:
         help="bound on rows x positions decoded at once, and so on memory",
     )
     parser.add_argument(
-        "--dtype", default="float32", choices=["float32", "bfloat16", "int8"], help="of the models' weights"
+        "--dtype",
+        default="float32",
+        choices=["float32", "bfloat16", "int8", "auto"],
+        help="of the models' weights; auto: the fastest that this machine computes correctly",
     )
     parser.add_argument(
         "--compile", action="store_true", help="faster steps, by code made for this machine (the first time) and kept"
@@ -170,6 +174,7 @@ def _speak_data(args: argparse.Namespace) -> None:
 
 def _main() -> None:
     args = _parser().parse_args()
+    check_seed(args.seed)
     if args.ids and args.text_file is None:
         raise UserError("--ids goes with --text-file")
     if min(args.num_candidates, args.batch_size, 1 if args.attempts is None else args.attempts) < 1:
@@ -193,7 +198,7 @@ def _main() -> None:
     paths = list(texts)
     for start in range(0, len(paths), args.batch_size):
         batch = paths[start : start + args.batch_size]
-        seeds = [args.seed + args.num_candidates * (start + i) for i in range(len(batch))]
+        seeds = [(args.seed + args.num_candidates * (start + i)) % (MAX_SEED + 1) for i in range(len(batch))]
         spoken = tts.synthesize_batch(
             [texts[path] for path in batch],
             [prompt] * len(batch),

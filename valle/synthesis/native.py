@@ -11,6 +11,7 @@ import functools
 import hashlib
 import mmap
 import os
+import platform
 import shutil
 import subprocess
 from ctypes import POINTER, Structure, c_int64, c_void_p
@@ -25,8 +26,10 @@ from valle.files import atomic_path, cache_directory
 from valle.models.transformer import Block, KVCache, Transformer
 
 SOURCE = Path(__file__).with_name("step.cpp")
-TOGETHER, BYTES = 4, 64  # as in the source: outputs of a block, bytes of a vector
-OPTIONS = ["-std=c++17", "-O3", "-march=native", "-ffast-math", "-fopenmp", "-fPIC"]
+TOGETHER = 4  # outputs of a block of weights, as in the source
+ALIGNED = 64  # sizes divide by it, so that rows fill whole vectors of any instruction set
+# No -ffast-math: the order of sums must not depend on the number of rows.
+OPTIONS = ["-std=c++17", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC"]
 
 
 class _Linear(Structure):
@@ -48,20 +51,38 @@ class _Step(Structure):
     ]
 
 
+def target_option() -> str:
+    """The compiler's option for the instruction set that torch uses here, which ATEN_CPU_CAPABILITY can lower."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return "-mcpu=native"
+    return {"DEFAULT": "-march=x86-64-v2", "AVX2": "-march=x86-64-v3"}.get(
+        torch.backends.cpu.get_cpu_capability(), "-march=native"
+    )
+
+
 def compile_step() -> Path:
-    """The compiled library, made if it is not there yet. Raises UserError when it cannot be made."""
+    """Compile `step.cpp` unless the cache directory has the library already.
+
+    Returns:
+        The shared library.
+
+    Raises:
+        UserError: there is no compiler, or it failed.
+    """
+    target = target_option()
     compiler = shutil.which(os.environ.get("CXX", "c++"))
     if compiler is None:
         raise UserError("--compile needs a C++ compiler, and there is none; install g++, or leave --compile out")
-    described = _run([compiler, "-march=native", "-E", "-dM", "-x", "c++", os.devnull])  # its version, its processor
-    identity = hashlib.sha256(SOURCE.read_bytes() + repr(OPTIONS).encode() + described.encode()).hexdigest()[:16]
+    described = _run([compiler, target, "-E", "-dM", "-x", "c++", os.devnull])  # its version, its processor
+    identity = hashlib.sha256(SOURCE.read_bytes() + repr([target, *OPTIONS]).encode() + described.encode()).hexdigest()[
+        :16
+    ]
     library = cache_directory() / f"step-{identity}.so"
     if not library.is_file():
         with atomic_path(library) as temporary:
             made = temporary.with_suffix(".o")
             try:
-                _run([compiler, *OPTIONS, "-c", str(SOURCE), "-o", str(made)])
-                # Linked without -ffast-math, which would make the whole process round tiny numbers to zero.
+                _run([compiler, target, *OPTIONS, "-c", str(SOURCE), "-o", str(made)])
                 _run([compiler, "-shared", "-fopenmp", str(made), "-o", str(temporary)])
             finally:
                 made.unlink(missing_ok=True)
@@ -108,11 +129,12 @@ class NativeTransformer(nn.Module):
     def __init__(self, transformer: Transformer, dtype: str) -> None:
         super().__init__()
         self.config, self.transformer = transformer.config, transformer
-        if self.config.dim % BYTES or self.config.ffn_dim % BYTES:
+        if self.config.dim % ALIGNED or self.config.ffn_dim % ALIGNED:
             raise UserError(
-                f"--compile: dim {self.config.dim} and ffn_dim {self.config.ffn_dim} must divide by {BYTES}"
+                f"--compile: dim {self.config.dim} and ffn_dim {self.config.ffn_dim} must divide by {ALIGNED}"
             )
         self.cache_dtype = torch.float32 if dtype == "float32" else torch.bfloat16
+        self._vector_bytes = _library().vector_bytes()
         self._step = getattr(_library(), f"step_{dtype}")
         self._step.argtypes, self._step.restype = (POINTER(_Step), POINTER(_Layer)), None
         blocks = [block for block in transformer.blocks if isinstance(block, Block)]
@@ -134,7 +156,7 @@ class NativeTransformer(nn.Module):
         low = weight.to(getattr(torch, dtype))
         place = self.memory[self._used : self._used + low.numel() * low.itemsize]
         self._used += len(place)
-        blocks = rearrange(low, "(n o) (k i) -> n k o i", o=TOGETHER, i=BYTES // low.itemsize)
+        blocks = rearrange(low, "(n o) (k i) -> n k o i", o=TOGETHER, i=self._vector_bytes // low.itemsize)
         place.view(low.dtype).view(blocks.shape).copy_(blocks)
         bias = self._pointer(layer.bias.float())
         return _Linear(place.data_ptr(), scale, weight_sum, bias, layer.out_features, layer.in_features)

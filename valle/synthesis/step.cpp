@@ -1,11 +1,13 @@
-// One position of every row through the transformer on a CPU: what decoding does at each step, where reading the weights
-// is nearly all the work. `valle/models/transformer.py` says the same in torch and is what this is held to.
+// One decode step: one position of every row through the transformer on a CPU, where reading the weights is most of the
+// work. `valle/models/transformer.py` is the reference that this is tested against.
 //
-// Each weight is read once, in order, for all rows; threads share out outputs and heads and meet five times a layer.
-// Weights are float32; bfloat16; or int8 with a scale an output. They lie in blocks of four outputs that take turns by
-// vectors, so that a thread reads its share from one end to the other: memory is read faster in one run than in four.
-// Sums are float32, or int32 for int8 weights, whose inputs are rounded to 8 bits with a scale a row. Keys and values are
-// float32 or bfloat16.
+// Weights are float32, bfloat16, or int8 with one scale per output. They are stored in blocks of four outputs whose
+// vectors alternate, so that a thread reads its share of them in one sequential run. Sums are float32, or int32 for int8
+// weights, whose inputs are rounded to 8 bits with one scale per row. Keys and values are float32 or bfloat16.
+//
+// Batch invariance: a row's result has the same bits for any number of rows and threads. Each sum is therefore written
+// out in vectors and in one order over the inputs, fused multiply-adds are explicit, and the file is compiled with
+// -ffp-contract=off and without -ffast-math, so that the compiler cannot choose another order for another tile.
 
 #include <algorithm>
 #include <cmath>
@@ -13,21 +15,40 @@
 #include <cstring>
 #include <vector>
 
-#if defined(__AVX512VNNI__)
+#if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 #include <omp.h>
 
 namespace {
 
-constexpr int LANES = 16;    // float32 numbers of a vector; the compiler splits it where the machine's are shorter
-constexpr int BYTES = 64;    // of a vector
-constexpr int TOGETHER = 4;  // outputs, and rows, whose sums are kept in registers at once
+// Bytes of a vector register, and rows of a tile: TILE x TOGETHER sums, TILE inputs and a weight fit the registers (16 of
+// them before AVX-512).
+#if defined(__AVX512F__)
+constexpr int BYTES = 64, TILE = 4;
+#elif defined(__AVX2__)
+constexpr int BYTES = 32, TILE = 3;
+#elif defined(__aarch64__)
+constexpr int BYTES = 16, TILE = 4;
+#else
+constexpr int BYTES = 16, TILE = 3;
+#endif
+constexpr int LANES = BYTES / 4;   // float32 numbers of a vector
+constexpr int TOGETHER = 4;        // outputs of a block of weights
+constexpr int L1_BYTES = 16384;    // of a block of weights that all tiles of rows use before the next is read
 typedef float Floats __attribute__((vector_size(BYTES)));
 typedef int32_t Ints __attribute__((vector_size(BYTES)));
 typedef uint32_t Words __attribute__((vector_size(BYTES)));
+typedef uint16_t Halfwords __attribute__((vector_size(BYTES / 2)));
 typedef uint16_t bfloat16;
 
+template <class V> inline V load(const void* from) {
+    V v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+}
+inline void store(Floats v, float* to) { std::memcpy(to, &v, sizeof v); }
+inline Floats splat(float x) { return Floats{} + x; }
 inline float wide(float x) { return x; }
 inline float wide(bfloat16 x) {
     uint32_t bits = uint32_t(x) << 16;
@@ -35,140 +56,257 @@ inline float wide(bfloat16 x) {
     std::memcpy(&y, &bits, 4);
     return y;
 }
+inline Floats load_wide(const float* from) { return load<Floats>(from); }
+inline Floats load_wide(const bfloat16* from) {
+    return (Floats)(__builtin_convertvector(load<Halfwords>(from), Words) << 16);
+}
 inline void narrow(float x, float* to) { *to = x; }
 inline void narrow(float x, bfloat16* to) {  // to the nearest, ties to even
     uint32_t bits;
     std::memcpy(&bits, &x, 4);
     *to = bfloat16((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
-template <class V> inline V load(const void* from) {
-    V v;
-    std::memcpy(&v, from, sizeof v);
-    return v;
+
+// a * b + c, fused where the processor has it.
+inline Floats fma(Floats a, Floats b, Floats c) {
+#if defined(__AVX512F__)
+    return (Floats)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX2__) && defined(__FMA__)
+    return (Floats)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__aarch64__)
+    for (int i = 0; i < LANES; i++) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
+    return c;
+#else
+    return a * b + c;
+#endif
 }
-template <class T, class V> inline T sum(V v) {  // of a vector's numbers, by halves; spelt so that v stays in registers
-    typedef T Half __attribute__((vector_size(BYTES / 2)));
-    typedef T Quarter __attribute__((vector_size(BYTES / 4)));
+
+// The sum of a vector's numbers, by halves.
+template <class T, class V> inline T sum(V v) {
+    typedef T Quarter __attribute__((vector_size(16)));
+#if defined(__AVX2__)
+    typedef T Half __attribute__((vector_size(32)));
+#if defined(__AVX512F__)
     Half low = {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]};
     Half high = {v[8], v[9], v[10], v[11], v[12], v[13], v[14], v[15]};
     Half half = low + high;
-    Quarter left = {half[0], half[1], half[2], half[3]}, right = {half[4], half[5], half[6], half[7]};
+#else
+    Half half = v;
+#endif
+    Quarter left = {half[0], half[1], half[2], half[3]};
+    Quarter right = {half[4], half[5], half[6], half[7]};
     Quarter quarter = left + right;
-    return quarter[0] + quarter[1] + quarter[2] + quarter[3];
+#else
+    Quarter quarter = v;
+#endif
+    return (quarter[0] + quarter[1]) + (quarter[2] + quarter[3]);
 }
 
-// The three kinds of weights: how inputs are made ready for them, and the products of R rows of these with a block of
-// TOGETHER outputs. `size` inputs fill whole vectors.
+// e^x to 2e-7 (the polynomial of Cephes' expf), for x <= 0; what is below -87 gives 1e-38.
+inline Floats exp_vector(Floats x) {
+    const Floats low = splat(-87.0f), magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+    x = x < low ? low : x;
+    Floats shifted = fma(x, splat(1.44269504f), magic), n = shifted - magic;
+    Floats r = fma(n, splat(-0.693359375f), x);
+    r = fma(n, splat(2.12194440e-4f), r);
+    Floats p = splat(1.9875691500e-4f);
+    p = fma(p, r, splat(1.3981999507e-3f));
+    p = fma(p, r, splat(8.3334519073e-3f));
+    p = fma(p, r, splat(4.1665795894e-2f));
+    p = fma(p, r, splat(1.6666665459e-1f));
+    p = fma(p, r, splat(5.0000001201e-1f));
+    p = fma(p, r * r, r) + 1.0f;
+    Ints exponent = ((Ints)shifted - (Ints)magic + 127) << 23;
+    return p * (Floats)exponent;
+}
+
+// The three kinds of weights: `prepare` lays out one row of inputs, `dot` adds the products of R rows with `size` inputs
+// of a block of TOGETHER outputs to `sums`, `finish` makes an output of a sum. `size` inputs fill whole vectors.
 
 struct Float32 {
     typedef float Weight;
     typedef float Input;
+    typedef Floats Sum;
     static void prepare(const float* x, Input* to, float*, int64_t size) { std::copy(x, x + size, to); }
-    template <int R> static void dot(const Input* x, const Weight* w, int64_t size, float out[R][TOGETHER]) {
-        Floats sums[R][TOGETHER] = {};
+    template <int R> static void dot(const Input* x, int64_t stride, const Weight* w, int64_t size, Sum* to) {
+        Floats sums[R][TOGETHER];
+        std::memcpy(sums, to, sizeof sums);
         for (int64_t i = 0; i < size; i += LANES)
             for (int o = 0; o < TOGETHER; o++, w += LANES) {
                 Floats weight = load<Floats>(w);
-                for (int r = 0; r < R; r++) sums[r][o] += weight * load<Floats>(x + r * size + i);
+                for (int r = 0; r < R; r++) sums[r][o] = fma(weight, load<Floats>(x + r * stride + i), sums[r][o]);
             }
-        for (int r = 0; r < R; r++)
-            for (int o = 0; o < TOGETHER; o++) out[r][o] = sum<float>(sums[r][o]);
+        std::memcpy(to, sums, sizeof sums);
     }
-    static float finish(float y, float, float, int32_t) { return y; }
+    static float finish(Sum y, float, float, int32_t) { return sum<float>(y); }
 };
 
-struct BFloat16 {  // a word of two weights becomes two numbers by a shift and a mask, so inputs stand in two halves
+struct BFloat16 {  // a word of two weights becomes two numbers by a shift and a mask: inputs are sorted by even and odd
     typedef bfloat16 Weight;
     typedef float Input;
+    typedef Floats Sum;
     static void prepare(const float* x, Input* to, float*, int64_t size) {
-        int64_t half = size / 2;
-        for (int64_t i = 0; i < half; i++) to[i] = x[2 * i], to[half + i] = x[2 * i + 1];
+        for (int64_t i = 0; i < size; i += 2 * LANES)
+            for (int j = 0; j < LANES; j++) {
+                to[i + j] = x[i + 2 * j];
+                to[i + LANES + j] = x[i + 2 * j + 1];
+            }
     }
-    template <int R> static void dot(const Input* x, const Weight* w, int64_t size, float out[R][TOGETHER]) {
-        Floats sums[R][TOGETHER] = {};
-        int64_t half = size / 2;
-        for (int64_t i = 0; i < half; i += LANES)
+    template <int R> static void dot(const Input* x, int64_t stride, const Weight* w, int64_t size, Sum* to) {
+        Floats sums[R][TOGETHER];
+        std::memcpy(sums, to, sizeof sums);
+        for (int64_t i = 0; i < size; i += 2 * LANES)
             for (int o = 0; o < TOGETHER; o++, w += 2 * LANES) {
                 Words words = load<Words>(w);
                 Floats even = (Floats)(words << 16), odd = (Floats)(words & 0xffff0000u);
-                for (int r = 0; r < R; r++)
-                    sums[r][o] += even * load<Floats>(x + r * size + i) + odd * load<Floats>(x + r * size + half + i);
+                for (int r = 0; r < R; r++) {
+                    sums[r][o] = fma(even, load<Floats>(x + r * stride + i), sums[r][o]);
+                    sums[r][o] = fma(odd, load<Floats>(x + r * stride + i + LANES), sums[r][o]);
+                }
             }
-        for (int r = 0; r < R; r++)
-            for (int o = 0; o < TOGETHER; o++) out[r][o] = sum<float>(sums[r][o]);
+        std::memcpy(to, sums, sizeof sums);
     }
-    static float finish(float y, float, float, int32_t) { return y; }
+    static float finish(Sum y, float, float, int32_t) { return sum<float>(y); }
 };
 
-struct Int8 {  // inputs are moved up by 128, as the instruction wants them; what that adds is taken off in `finish`
+// Sums of int8 products are exact: VNNI takes unsigned inputs (moved up by 128, which `finish` takes off), the others
+// take inputs of 16 bits, as sums of two products of 8 bits can overflow the 16 bits of `maddubs`.
+struct Int8 {
     typedef int8_t Weight;
+    typedef Ints Sum;
+#if defined(__AVX512VNNI__)
     typedef uint8_t Input;
+    static constexpr int32_t OFFSET = 128;
+#else
+    typedef int16_t Input;
+    static constexpr int32_t OFFSET = 0;
+#endif
     static void prepare(const float* x, Input* to, float* scale, int64_t size) {
-        float most = 1e-12f;
-        for (int64_t i = 0; i < size; i++) most = std::max(most, std::fabs(x[i]));
+        Floats largest = splat(1e-12f);
+        for (int64_t i = 0; i < size; i += LANES) {
+            Floats v = load<Floats>(x + i), positive = v < 0 ? -v : v;
+            largest = positive > largest ? positive : largest;
+        }
+        float most = 0;
+        for (int j = 0; j < LANES; j++) most = std::max(most, largest[j]);
         *scale = most / 127;
         float by = 127 / most;
-        for (int64_t i = 0; i < size; i++) to[i] = Input(int(x[i] * by + 128.5f));
+        for (int64_t i = 0; i < size; i++) to[i] = Input(int(x[i] * by + 128.5f) - 128 + OFFSET);
     }
-    template <int R> static void dot(const Input* x, const Weight* w, int64_t size, float out[R][TOGETHER]) {
-#if defined(__AVX512VNNI__)
-        __m512i sums[R][TOGETHER] = {};
+    template <int R> static void dot(const Input* x, int64_t stride, const Weight* w, int64_t size, Sum* to) {
+        Ints sums[R][TOGETHER];
+        std::memcpy(sums, to, sizeof sums);
         for (int64_t i = 0; i < size; i += BYTES)
             for (int o = 0; o < TOGETHER; o++, w += BYTES) {
+#if defined(__AVX512VNNI__)
                 __m512i weight = _mm512_loadu_si512(w);
                 for (int r = 0; r < R; r++)
-                    sums[r][o] = _mm512_dpbusd_epi32(sums[r][o], _mm512_loadu_si512(x + r * size + i), weight);
-            }
-        for (int r = 0; r < R; r++)
-            for (int o = 0; o < TOGETHER; o++) out[r][o] = float(sum<int32_t>((Ints)sums[r][o]));
+                    sums[r][o] = (Ints)_mm512_dpbusd_epi32(
+                        (__m512i)sums[r][o], _mm512_loadu_si512(x + r * stride + i), weight);
+#elif defined(__AVX512BW__)
+                for (int j = 0; j < BYTES; j += BYTES / 2) {
+                    __m512i weight = _mm512_cvtepi8_epi16(load<__m256i>(w + j));
+                    for (int r = 0; r < R; r++)
+                        sums[r][o] += (Ints)_mm512_madd_epi16(weight, load<__m512i>(x + r * stride + i + j));
+                }
+#elif defined(__AVX2__)
+                for (int j = 0; j < BYTES; j += BYTES / 2) {
+                    __m256i weight = _mm256_cvtepi8_epi16(load<__m128i>(w + j));
+                    for (int r = 0; r < R; r++)
+                        sums[r][o] += (Ints)_mm256_madd_epi16(weight, load<__m256i>(x + r * stride + i + j));
+                }
+#elif defined(__SSE4_1__)
+                for (int j = 0; j < BYTES; j += BYTES / 2) {
+                    __m128i weight = _mm_cvtepi8_epi16(_mm_loadl_epi64((const __m128i*)(w + j)));
+                    for (int r = 0; r < R; r++)
+                        sums[r][o] += (Ints)_mm_madd_epi16(weight, load<__m128i>(x + r * stride + i + j));
+                }
 #else
-        int32_t sums[R][TOGETHER] = {};
-        for (int64_t i = 0; i < size; i += BYTES)
-            for (int o = 0; o < TOGETHER; o++, w += BYTES)
                 for (int r = 0; r < R; r++)
-                    for (int j = 0; j < BYTES; j++) sums[r][o] += int32_t(x[r * size + i + j]) * int32_t(w[j]);
-        for (int r = 0; r < R; r++)
-            for (int o = 0; o < TOGETHER; o++) out[r][o] = float(sums[r][o]);
+                    for (int j = 0; j < BYTES; j++)
+                        sums[r][o][j / 4] += int32_t(x[r * stride + i + j]) * int32_t(w[j]);
 #endif
+            }
+        std::memcpy(to, sums, sizeof sums);
     }
-    static float finish(float y, float input_scale, float scale, int32_t weight_sum) {
-        return (y - 128.0f * float(weight_sum)) * input_scale * scale;
+    static float finish(Sum y, float input_scale, float scale, int32_t weight_sum) {
+        return float(sum<int32_t>(y) - OFFSET * weight_sum) * input_scale * scale;
     }
 };
 
-// erf to 1.5e-7 (Abramowitz and Stegun, 7.1.26): unlike the library's it is made of vectors
-inline float gelu(float x) {
-    float z = std::fabs(x) * 0.70710678f, t = 1 / (1 + 0.3275911f * z);
-    float tail = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
-    float erf = 1 - tail * std::exp(-z * z);
-    return 0.5f * x * (1 + (x < 0 ? -erf : erf));
+// GELU with erf to 1.5e-7 (Abramowitz and Stegun, 7.1.26).
+inline Floats gelu(Floats x) {
+    Floats negative = -x, positive = x < 0 ? negative : x;
+    Floats z = positive * 0.70710678f, t = 1.0f / fma(z, splat(0.3275911f), splat(1.0f));
+    Floats p = fma(t, splat(1.061405429f), splat(-1.453152027f));
+    p = fma(t, p, splat(1.421413741f));
+    p = fma(t, p, splat(-0.284496736f));
+    p = fma(t, p, splat(0.254829592f));
+    Floats erf = 1.0f - t * p * exp_vector(-z * z);
+    Floats signed_erf = x < 0 ? -erf : erf;
+    return 0.5f * x * (1.0f + signed_erf);
+}
+
+void gelu(float* x, int64_t size) {
+    int64_t i = 0;
+    for (; i + LANES <= size; i += LANES) store(gelu(load<Floats>(x + i)), x + i);
+    float rest[LANES] = {};
+    std::copy(x + i, x + size, rest);
+    store(gelu(load<Floats>(rest)), rest);
+    std::copy(rest, rest + (size - i), x + i);
 }
 
 void layer_norm(const float* x, const float* weight, const float* bias, float* to, int64_t dim) {
-    float mean = 0, square = 0;
-    for (int64_t i = 0; i < dim; i++) mean += x[i];
-    mean /= float(dim);
-    for (int64_t i = 0; i < dim; i++) square += (x[i] - mean) * (x[i] - mean);
-    float by = 1 / std::sqrt(square / float(dim) + 1e-5f);
-    for (int64_t i = 0; i < dim; i++) to[i] = (x[i] - mean) * by * weight[i] + bias[i];
+    Floats total = {}, squares = {};
+    for (int64_t i = 0; i < dim; i += LANES) total += load<Floats>(x + i);
+    Floats mean = splat(sum<float>(total) / float(dim));
+    for (int64_t i = 0; i < dim; i += LANES) {
+        Floats centered = load<Floats>(x + i) - mean;
+        squares = fma(centered, centered, squares);
+    }
+    Floats by = splat(1 / std::sqrt(sum<float>(squares) / float(dim) + 1e-5f));
+    for (int64_t i = 0; i < dim; i += LANES)
+        store(fma((load<Floats>(x + i) - mean) * by, load<Floats>(weight + i), load<Floats>(bias + i)), to + i);
 }
 
-// One head's query over what its row has in the cache.
+// V vectors of the mean of the values, weighted by the scores.
+template <int V, class T>
+void weigh(const T* values, const float* scores, int64_t time, int64_t size, Floats total, float* out) {
+    Floats sums[V] = {};
+    for (int64_t t = 0; t < time; t++)
+        for (int v = 0; v < V; v++)
+            sums[v] = fma(splat(scores[t]), load_wide(values + t * size + v * LANES), sums[v]);
+    for (int v = 0; v < V; v++) store(sums[v] / total, out + v * LANES);
+}
+
+// One head's query over the `time` positions that its row has in the cache; scores: room for `time` + LANES of them.
 template <class T>
 void attend(const float* query, const T* keys, const T* values, int64_t time, int64_t size, float* scores, float* out) {
-    float most = -3e38f, total = 0, by = 1 / std::sqrt(float(size));
+    int64_t whole = size - size % LANES;
+    float most = -3e38f, by = 1 / std::sqrt(float(size));
     for (int64_t t = 0; t < time; t++) {
-        float score = 0;
-        for (int64_t i = 0; i < size; i++) score += query[i] * wide(keys[t * size + i]);
+        Floats products = {};
+        for (int64_t i = 0; i < whole; i += LANES)
+            products = fma(load<Floats>(query + i), load_wide(keys + t * size + i), products);
+        float score = sum<float>(products);
+        for (int64_t i = whole; i < size; i++) score += query[i] * wide(keys[t * size + i]);
         scores[t] = score * by;
         most = std::max(most, scores[t]);
     }
-    for (int64_t t = 0; t < time; t++) scores[t] = std::exp(scores[t] - most);
-    for (int64_t t = 0; t < time; t++) total += scores[t];
-    std::fill(out, out + size, 0.0f);
-    for (int64_t t = 0; t < time; t++)
-        for (int64_t i = 0; i < size; i++) out[i] += scores[t] * wide(values[t * size + i]);
-    for (int64_t i = 0; i < size; i++) out[i] /= total;
+    std::fill(scores + time, scores + time + LANES, most);
+    for (int64_t t = 0; t < time; t += LANES) store(exp_vector(load<Floats>(scores + t) - most), scores + t);
+    std::fill(scores + time, scores + time + LANES, 0.0f);
+    Floats totals = {};
+    for (int64_t t = 0; t < time; t += LANES) totals += load<Floats>(scores + t);
+    float total = sum<float>(totals);
+    int64_t i = 0;
+    for (; i + 4 * LANES <= size; i += 4 * LANES) weigh<4>(values + i, scores, time, size, splat(total), out + i);
+    for (; i + LANES <= size; i += LANES) weigh<1>(values + i, scores, time, size, splat(total), out + i);
+    for (; i < size; i++) {
+        float mixed = 0;
+        for (int64_t t = 0; t < time; t++) mixed += scores[t] * wide(values[t * size + i]);
+        out[i] = mixed / total;
+    }
 }
 
 }  // namespace
@@ -198,29 +336,42 @@ struct Step {
 
 namespace {
 
-// R rows of y = W x + b, the block of outputs that begins with `o`.
-template <class Kind, int R>
-void block(const Linear& l, const typename Kind::Input* x, const float* scales, int64_t o, float* y) {
-    float sums[R][TOGETHER];
-    Kind::template dot<R>(x, static_cast<const typename Kind::Weight*>(l.weight) + o * l.inputs, l.inputs, sums);
-    for (int r = 0; r < R; r++)
-        for (int i = 0; i < TOGETHER; i++) {
-            float scale = l.scale ? l.scale[o + i] : 1;
-            int32_t weight_sum = l.weight_sum ? l.weight_sum[o + i] : 0;
-            y[r * l.outputs + o + i] = Kind::finish(sums[r][i], scales[r], scale, weight_sum) + l.bias[o + i];
-        }
+// Adds the products of `rows` rows with a part of a block's inputs, in as few tiles as can be, of nearly the same size.
+template <class Kind>
+void tiles(const typename Kind::Input* x, int64_t stride, int64_t rows, const typename Kind::Weight* w, int64_t size,
+           typename Kind::Sum* sums) {
+    for (int64_t left = (rows + TILE - 1) / TILE; left > 0; left--) {
+        int64_t tile = (rows + left - 1) / left;
+        if (tile == 4) Kind::template dot<4>(x, stride, w, size, sums);
+        if (tile == 3) Kind::template dot<3>(x, stride, w, size, sums);
+        if (tile == 2) Kind::template dot<2>(x, stride, w, size, sums);
+        if (tile == 1) Kind::template dot<1>(x, stride, w, size, sums);
+        x += tile * stride;
+        sums += tile * TOGETHER;
+        rows -= tile;
+    }
 }
 
-// A thread's share of y = W x + b for all rows; then(row, from, to) for the outputs it made.
+// A thread's share of y = W x + b for all rows; then(row, from, to) for the outputs it made. Rows of one tile read a
+// block of weights from one end to the other; rows of several read it by parts that stay in the nearest cache.
 template <class Kind, class Then>
-void linear(const Linear& l, const typename Kind::Input* x, const float* scales, int64_t rows, float* y, Then then) {
+void linear(const Linear& l, const typename Kind::Input* x, const float* scales, int64_t rows, float* y,
+            std::vector<typename Kind::Sum>& sums, Then then) {
     int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads(), blocks = l.outputs / TOGETHER;
     int64_t from = blocks * thread / threads * TOGETHER, to = blocks * (thread + 1) / threads * TOGETHER;
+    int64_t part = rows <= TILE ? l.inputs : int64_t(L1_BYTES / TOGETHER / sizeof(typename Kind::Weight));
     for (int64_t o = from; o < to; o += TOGETHER) {
-        int64_t r = 0;
-        for (; r + TOGETHER <= rows; r += TOGETHER)
-            block<Kind, TOGETHER>(l, x + r * l.inputs, scales + r, o, y + r * l.outputs);
-        for (; r < rows; r++) block<Kind, 1>(l, x + r * l.inputs, scales + r, o, y + r * l.outputs);
+        const auto* w = static_cast<const typename Kind::Weight*>(l.weight) + o * l.inputs;
+        std::fill(sums.begin(), sums.end(), typename Kind::Sum{});
+        for (int64_t i = 0; i < l.inputs; i += part)
+            tiles<Kind>(x + i, l.inputs, rows, w + i * TOGETHER, std::min(part, l.inputs - i), sums.data());
+        for (int64_t r = 0; r < rows; r++)
+            for (int i = 0; i < TOGETHER; i++) {
+                float scale = l.scale ? l.scale[o + i] : 1;
+                int32_t weight_sum = l.weight_sum ? l.weight_sum[o + i] : 0;
+                y[r * l.outputs + o + i] =
+                    Kind::finish(sums[r * TOGETHER + i], scales[r], scale, weight_sum) + l.bias[o + i];
+            }
     }
     for (int64_t r = 0; r < rows; r++) then(r, from, to);
 }
@@ -232,7 +383,8 @@ template <class Kind, class Cache> void step(const Step& s, const Layer* layers)
     auto *keys = static_cast<Cache*>(s.keys), *values = static_cast<Cache*>(s.values);
 #pragma omp parallel
     {
-        std::vector<float> normed(dim), scales(rows), scores(longest);
+        std::vector<float> normed(dim), scales(rows), scores(longest + LANES);
+        std::vector<typename Kind::Sum> sums(rows * TOGETHER);
         std::vector<typename Kind::Input> input(rows * std::max(dim, s.ffn_dim));
         auto prepare = [&](const float* from, int64_t size) {  // each thread for itself: cheaper than waiting
             for (int64_t r = 0; r < rows; r++) Kind::prepare(from + r * size, &input[r * size], &scales[r], size);
@@ -247,13 +399,13 @@ template <class Kind, class Cache> void step(const Step& s, const Layer* layers)
             for (int64_t i = from; i < to; i++) s.x[r * dim + i] += added[r * dim + i];
         };
         auto activate = [&](int64_t r, int64_t from, int64_t to) {
-            for (int64_t i = from; i < to; i++) hidden[r * s.ffn_dim + i] = gelu(hidden[r * s.ffn_dim + i]);
+            gelu(&hidden[r * s.ffn_dim + from], to - from);
         };
         auto nothing = [](int64_t, int64_t, int64_t) {};
         for (int64_t n = 0; n < s.layers; n++) {
             const Layer& l = layers[n];
             prepare_normed(l.attention_norm_weight, l.attention_norm_bias);
-            linear<Kind>(l.qkv, input.data(), scales.data(), rows, projected.data(), nothing);
+            linear<Kind>(l.qkv, input.data(), scales.data(), rows, projected.data(), sums, nothing);
 #pragma omp barrier
 #pragma omp for schedule(static)
             for (int64_t part = 0; part < rows * heads; part++) {
@@ -267,13 +419,13 @@ template <class Kind, class Cache> void step(const Step& s, const Layer* layers)
                 attend(query, keys + first, values + first, at + 1, head, scores.data(), &mixed[r * dim + h * head]);
             }
             prepare(mixed.data(), dim);
-            linear<Kind>(l.out, input.data(), scales.data(), rows, added.data(), residual);
+            linear<Kind>(l.out, input.data(), scales.data(), rows, added.data(), sums, residual);
 #pragma omp barrier
             prepare_normed(l.ffn_norm_weight, l.ffn_norm_bias);
-            linear<Kind>(l.ffn_in, input.data(), scales.data(), rows, hidden.data(), activate);
+            linear<Kind>(l.ffn_in, input.data(), scales.data(), rows, hidden.data(), sums, activate);
 #pragma omp barrier
             prepare(hidden.data(), s.ffn_dim);
-            linear<Kind>(l.ffn_out, input.data(), scales.data(), rows, added.data(), residual);
+            linear<Kind>(l.ffn_out, input.data(), scales.data(), rows, added.data(), sums, residual);
 #pragma omp barrier
         }
     }
@@ -282,6 +434,7 @@ template <class Kind, class Cache> void step(const Step& s, const Layer* layers)
 }  // namespace
 
 extern "C" {
+int64_t vector_bytes() { return BYTES; }
 void step_float32(const Step* s, const Layer* layers) { step<Float32, float>(*s, layers); }
 void step_bfloat16(const Step* s, const Layer* layers) { step<BFloat16, bfloat16>(*s, layers); }
 void step_int8(const Step* s, const Layer* layers) { step<Int8, bfloat16>(*s, layers); }

@@ -17,6 +17,7 @@ from valle.audio import Audio
 from valle.data import kaldi
 from valle.data.kaldi import Utterance
 from valle.data.testlist import read_test_list
+from valle.devices import MAX_SEED
 from valle.errors import UserError
 from valle.files import append_line, atomic_path, write_text
 from valle.models.sampling import NARSampling, Sampling
@@ -187,7 +188,7 @@ def speak_all(
             spoken = tts.synthesize_batch(
                 [r.text for _, r in batch],
                 voices,
-                [seed + options.candidates * i for i, _ in batch],
+                [(seed + options.candidates * i) % (MAX_SEED + 1) for i, _ in batch],
                 sampling,
                 options.candidates,
                 nar_sampling,

@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from valle import audio, codec
 from valle.audio import Audio
 from valle.codec import Codec
+from valle.devices import check_device, check_seed
 from valle.errors import UserError
 from valle.models.ar import AR
 from valle.models.nar import NAR
@@ -212,6 +213,8 @@ class TTS:
         Warns:
             TruncatedWarning, IncompleteWarning: what came out falls short; `Speech` says so too.
         """
+        for seed in seeds:
+            check_seed(seed)
         jobs = self._jobs(texts, prompts, seeds)
         at_once = max(len(texts), PARTS_AT_ONCE)
         decoded: list[tuple[Selected, Tensor, np.ndarray]] = []  # by job, then by candidate
@@ -376,6 +379,7 @@ class TTS:
         of all codes at once, but for the watermark, which each chunk carries by itself. Text longer than `MAX_PART`
         units is streamed part by part, with pauses between them.
         """
+        check_seed(seed)
         voice = prompt if isinstance(prompt, Prompt) else self.prompt(prompt, prompt_text)
         for job in self._jobs([text], [voice], [seed]):
             yield from self._stream_part(text, job, sampling, chunk_seconds)
@@ -470,8 +474,20 @@ class TTS:
             generators = [torch.Generator().manual_seed(NAR_SEED + seed) for seed in seeds]
             drawn = [torch.rand(len(f), 8, generator=g) for f, g in zip(first, generators, strict=True)]
             noise = pad_sequence(drawn, batch_first=True).to(device)
+        if device.type == "cpu":
+            # Utterance by utterance: with the shapes that it has alone each gets the same codes in any batch, and a
+            # pass over many positions is no faster in a batch.
+            return [
+                self._fill_in_one(row, sampling, None if noise is None else noise[index : index + 1, : len(row[2])])
+                for index, row in enumerate(zip(phonemes, prompts, first, strict=True))
+            ]
         codes = self.nar.generate(*text, *prompt, *target, sampling, noise).cpu()
         return [item[: len(row)] for item, row in zip(codes, first, strict=True)]
+
+    def _fill_in_one(self, row: tuple[Tensor, Tensor, Tensor], sampling: NARSampling, noise: Tensor | None) -> Tensor:
+        """All codebooks (time, codebook) of one utterance on the CPU, from its text, prompt and first codebook."""
+        text, prompt, target = (_padded([part], torch.device("cpu")) for part in row)
+        return self.nar.generate(*text, *prompt, *target, sampling, noise)[0]
 
 
 def _padded(rows: list[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -492,11 +508,13 @@ def load(
 
     codec_dir: where the weights of a pretrained codec and decoder lie
     decoder:   "vocos" turns EnCodec's codes into speech, as in VALL-E 2; None: the codec itself
-    dtype:     of the weights: float32, bfloat16, or int8 (on a CPU)
+    dtype:     of the weights: float32, bfloat16, int8 (on a CPU), or auto: the fastest that this machine computes
+               correctly. float32 is the default since it gives nearly the same logits on every machine
     compiled:  take the AR model's steps by code compiled for this machine: by its C++ compiler for the CPU, by
                `torch.compile` for a GPU; it is kept in `~/.cache/valle`
     watermark: an inaudible mark in all speech, which `valle-eval watermark` finds
     """
+    check_device(device)
     directory = model_directory(name)
     paths = {kind: find_checkpoint(directory, kind) for kind in ("ar", "nar")}
     ar, h = load_model(paths["ar"])
