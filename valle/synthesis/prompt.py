@@ -80,10 +80,10 @@ def read_prompt(recording: str | Path, sample_rate: int, *, with_text: bool) -> 
         raise UserError(f"{recording}: is silent; give a recording of a voice")
     kept = speech_part(frames) if with_text else _short_pauses(frames)
     frames = kept.of(frames)
-    if len(frames.level) * HOP < MIN_PROMPT - HOP:
-        raise UserError(
-            f"{recording}: holds {len(frames.level) * HOP:.2f} s of speech; a prompt needs {MIN_PROMPT} s, better 3 s"
-        )
+    spoken = np.flatnonzero(frames.speech)
+    seconds = float(np.ptp(spoken) + 1) * HOP if len(spoken) else 0.0
+    if seconds < MIN_PROMPT - 2 * HOP:
+        raise UserError(f"{recording}: holds {seconds:.2f} s of speech; a prompt needs {MIN_PROMPT} s, better 3 s")
     if frames.voiced_seconds < VOICED:
         raise UserError(f"{recording}: holds noise, no voice; give a recording of someone speaking")
     done += kept.changes(sound.duration)

@@ -14,7 +14,7 @@ WINDOW = 0.04  # seconds of a frame: two periods of a low voice
 BAND = (120.0, 7000.0)  # hertz: speech without rumble and mains hum
 PITCH_RANGE = (65.0, 400.0)  # hertz
 PITCH_BAND = 1000.0  # hertz: pitch is found below it
-LOUD = 0.3  # seconds: the speech level is what the loudest frames of so long a time exceed; a click is shorter
+LOUD = 0.1  # seconds: the speech level is what the loudest frames of so long a time exceed; a click is shorter
 # Decibels: a frame is speech when it is less than `RANGE` below the speech level and `ABOVE_FLOOR` over the noise
 # floor; where that leaves less than `LEAST_RANGE`, the floor is speech itself.
 RANGE, ABOVE_FLOOR, LEAST_RANGE = 30.0, 8.0, 12.0
