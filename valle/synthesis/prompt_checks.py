@@ -1,7 +1,6 @@
 """Checks of a voice prompt: clipping, noise, music.
 
-Every measure is simple, and its limit is set on recordings: `python benchmarks/prompts.py` prints how often each is
-reported for clean speech, and how often for speech with the defect.
+Every measure is simple; limits are set so that clean recordings are not reported.
 """
 
 from __future__ import annotations

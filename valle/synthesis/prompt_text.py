@@ -1,7 +1,6 @@
 """Whether a prompt's recording says its text: read from the phones of its first codes, or from its duration.
 
-The limits are set so that fewer than 1 % of recordings with their true text are reported; what is detected then is
-printed by `python benchmarks/prompts.py`.
+The limits are set so that recordings with their true text are hardly ever reported.
 """
 
 from __future__ import annotations
