@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,12 @@ import soxr
 
 from valle.errors import UserError
 from valle.files import atomic_path
+from valle.unknown_length import with_length
+
+LARGEST_FLOAT = 16.0  # a float file that goes beyond it holds integers
+CANCELLED = 1e-2  # of the loudest channel's power: channels whose mean has less are each other's inverse
+
+logger = logging.getLogger("valle")
 
 
 @dataclass
@@ -75,12 +82,46 @@ def read(
         if max_duration is not None and seconds > max_duration:
             raise UserError(f"{path}: lasts {seconds:.1f} s, at most {max_duration:g} s are taken; cut it shorter")
         sound.seek(first)
-        samples = sound.read(last - first, dtype="float32", always_2d=True).mean(axis=1)
+        channels = sound.read(last - first, dtype="float32", always_2d=True)
+        samples = _mono(path, _full_scale(path, channels, sound.subtype))
     if len(samples) == 0:
         raise UserError(f"{path}: holds no samples that can be decoded; give a recording with speech in it")
     samples = np.nan_to_num(samples)
     target = sample_rate or rate
     return Audio(resample(samples, rate, target), target)
+
+
+def _full_scale(path: str | Path, samples: np.ndarray, subtype: str) -> np.ndarray:
+    """Scale a float file that holds integers, such as -32768 to 32767, to [-1, 1].
+
+    Args:
+        path: for the log.
+        samples: (time, channel) float32.
+        subtype: libsndfile's name of the file's sample format.
+    """
+    if subtype not in ("FLOAT", "DOUBLE"):
+        return samples
+    peak = float(np.abs(samples).max(initial=0.0))
+    # Of float files some go a little over full scale. A quiet stretch of integers is known by having no fractions.
+    if not np.isfinite(peak) or not (peak > LARGEST_FLOAT or (peak > 1 and bool((samples == np.rint(samples)).all()))):
+        return samples
+    bits = next((bits for bits in (16, 24, 32) if peak <= 2 ** (bits - 1)), None)
+    if bits is None:
+        raise UserError(f"{path}: its samples reach {peak:.3g}, full scale is 1; give a file of 16-bit samples")
+    logger.info("%s: samples in the range of %d-bit integers scaled to full scale", path, bits)
+    return samples / np.float32(2 ** (bits - 1))
+
+
+def _mono(path: str | Path, channels: np.ndarray) -> np.ndarray:
+    """Mix (time, channel) to (time,): the mean, or the loudest channel where channels cancel one another."""
+    mixed = channels.mean(axis=1)
+    if channels.shape[1] == 1:
+        return mixed
+    power = np.square(channels, dtype=np.float64).mean(axis=0)
+    if power.max() == 0 or np.square(mixed, dtype=np.float64).mean() > CANCELLED * power.max():
+        return mixed
+    logger.info("%s: its channels cancel one another, the loudest is taken", path)
+    return channels[:, int(power.argmax())]
 
 
 def _open(path: str | Path) -> soundfile.SoundFile:
@@ -89,7 +130,7 @@ def _open(path: str | Path) -> soundfile.SoundFile:
         reason = "is a directory, not a sound file" if path.is_dir() else "no such file"
         raise UserError(f"{path}: {reason}")
     try:
-        return soundfile.SoundFile(path)
+        return soundfile.SoundFile(with_length(path) or path)
     except soundfile.LibsndfileError as error:
         reason = "is empty" if path.stat().st_size == 0 else f"not a sound file that can be read ({error.error_string})"
         raise UserError(f"{path}: {reason}; give WAV, FLAC, OGG, Opus or MP3") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,14 @@ from valle.errors import UserError
 
 if TYPE_CHECKING:
     from valle.models.sampling import NARSampling, Sampling
-    from valle.synthesis import TTS
+    from valle.synthesis import TTS, Prompt
 
 
 def _parser() -> Parser:
     parser = Parser(prog="valle-synth", description="Say a text in the voice of a short recording.")
-    parser.add_argument("--prompt", type=Path, help="recording of the voice, best about 3 seconds")
+    voice = parser.add_mutually_exclusive_group()
+    voice.add_argument("--prompt", type=Path, help="recording of the voice, best about 3 seconds")
+    voice.add_argument("--voice", help="bundled voice; without it and --prompt, the default voice")
     parser.add_argument("--prompt-text", help="what the recording says; left out, it gives the voice alone")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--text", help="what to say")
@@ -172,6 +175,21 @@ def _speak_data(args: argparse.Namespace) -> None:
     print(f"{args.output_dir}: {done} utterances spoken")
 
 
+def _prompt(tts: TTS, args: argparse.Namespace) -> Prompt:
+    """The voice to speak with; what is corrected in a recording is shown."""
+    if args.prompt is None:
+        return tts.voice() if args.voice is None else tts.voice(args.voice)
+    log = logging.getLogger("valle")
+    handler = logging.StreamHandler()
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        return tts.prompt(args.prompt, args.prompt_text)
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(logging.NOTSET)
+
+
 def _main() -> None:
     args = _parser().parse_args()
     check_seed(args.seed)
@@ -180,10 +198,12 @@ def _main() -> None:
     if min(args.num_candidates, args.batch_size, 1 if args.attempts is None else args.attempts) < 1:
         raise UserError("--num-candidates, --batch-size and --attempts must be at least 1")
     if args.data is not None:
+        if args.voice is not None or args.prompt is not None:
+            raise UserError("--data has prompts of its own; leave --prompt and --voice out")
         _speak_data(args)
         return
-    if args.prompt is None:
-        raise UserError("--prompt is missing; give a recording of the voice")
+    if args.prompt is None and args.prompt_text is not None:
+        raise UserError("--prompt-text goes with --prompt; give the recording that says it")
     texts = _texts(args)
     for path in texts:
         if path.suffix.lower() not in (".wav", ".flac"):
@@ -193,7 +213,7 @@ def _main() -> None:
     from valle.synthesis import load
 
     tts = load(args.model, args.codec_dir, args.device, args.decoder, args.dtype, args.compile, args.watermark)
-    prompt = tts.prompt(args.prompt, args.prompt_text)
+    prompt = _prompt(tts, args)
     _check_texts(tts, args, list(texts.values()))
     paths = list(texts)
     for start in range(0, len(paths), args.batch_size):

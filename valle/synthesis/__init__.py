@@ -1,5 +1,6 @@
 """Synthesis: text and prompt in, audio out."""
 
-from valle.synthesis.tts import TTS, Prompt, Speech, TruncatedWarning, load
+from valle.synthesis.prompt import Prompt, PromptWarning
+from valle.synthesis.tts import TTS, Speech, TruncatedWarning, load
 
-__all__ = ["TTS", "Prompt", "Speech", "TruncatedWarning", "load"]
+__all__ = ["TTS", "Prompt", "PromptWarning", "Speech", "TruncatedWarning", "load"]

@@ -21,7 +21,8 @@ from valle.devices import MAX_SEED
 from valle.errors import UserError
 from valle.files import append_line, atomic_path, write_text
 from valle.models.sampling import NARSampling, Sampling
-from valle.synthesis.tts import MAX_PROMPT, MIN_PROMPT, TTS, VOICE_PROMPT, Prompt, Speech
+from valle.synthesis.prompt import MAX_PROMPT, MIN_PROMPT, VOICE_PROMPT, Prompt
+from valle.synthesis.tts import TTS, Speech
 
 PROMPTS = "prompts.scp"  # <utterance> <recording of its prompt>
 SPEECH = "speech.jsonl"  # a line a file: seconds, seconds of work a second (of its batch), whether it found no end

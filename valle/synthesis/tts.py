@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from valle import audio, codec
+from valle import codec
 from valle.audio import Audio
 from valle.codec import Codec
 from valle.devices import check_device, check_seed
@@ -26,15 +26,17 @@ from valle.synthesis import engine
 from valle.synthesis.checkpoint import find_checkpoint, load_model, model_directory
 from valle.synthesis.engine import Generated, Request, generate
 from valle.synthesis.packing import pack
+from valle.synthesis.prompt import Prompt, read_prefix, read_prompt
+from valle.synthesis.prompt_text import warn_of_other_text
 from valle.synthesis.reading import Quality
 from valle.synthesis.selection import Selected, select
+from valle.synthesis.voices import DEFAULT as DEFAULT_VOICE
+from valle.synthesis.voices import find_voice
 from valle.synthesis.watermark import mark
 from valle.text import TextUnits, Vocabulary, normalize
 from valle.text.phones import nearest_phones
 from valle.text.sentences import Boundary, Part, split
 
-MIN_PROMPT, MAX_PROMPT, VOICE_PROMPT = 0.5, 30.0, 3.0  # seconds; the last: what is used of a prompt without text
-SILENCE = -60.0  # decibels under full scale
 # Length bounds of one decoding. Upper: three times as slow as usual speech. Lower: the fastest speakers of the training
 # data, with the silence around their utterances (benchmarks/speaking_rate.py); EOS is not sampled before.
 MAX_SECONDS_PER_UNIT, MAX_SECONDS_MORE = 0.2, 1.0
@@ -62,19 +64,6 @@ class IncompleteWarning(UserWarning):
 
 class DoubtfulWarning(UserWarning):
     """Phones of the text are missing, or something else is spoken, by the phones that the speech's codes stand for."""
-
-
-@dataclass
-class Prompt:
-    """A voice: its codes, and its phonemes when its text was given.
-
-    codes: (time, codebook)
-    symbols: text units of the prompt's text; None when it was left out; none of them when the text to be said begins
-        with what the prompt says (speech continuation)
-    """
-
-    codes: Tensor
-    symbols: list[str] | None
 
 
 @dataclass
@@ -124,26 +113,58 @@ class TTS:
     watermark: bool = True
 
     def prompt(self, recording: str | Path, text: str | None = None) -> Prompt:
-        """Read a voice prompt. Raises UserError when it is too short, too long, silent, or not a recording."""
-        sound = self._read_prompt(recording)
-        if text is not None:
-            return Prompt(self.codec.encode(sound.samples, sound.sample_rate), self.symbols([text])[0])
-        samples = sound.samples[: round(VOICE_PROMPT * sound.sample_rate)]
-        return Prompt(self.codec.encode(samples, sound.sample_rate), None)
+        """Read a voice prompt, see `valle.synthesis.prompt.read_prompt` for what is corrected.
+
+        Args:
+            recording: 0.5 to 30 seconds with `text`, up to 5 minutes without.
+            text: what the recording says; None: its best 3 seconds give the voice alone.
+
+        Raises:
+            UserError: when the recording is too short, too long, silent, or not a recording, or when the text cannot be
+                spoken.
+
+        Warns:
+            PromptWarning: when the recording is poor, or does not say the text.
+        """
+        if text is None:
+            sound = read_prompt(recording, self.codec.sample_rate, with_text=False)
+            return Prompt(self.codec.encode(sound.samples, sound.sample_rate), None)
+        symbols = self._prompt_symbols(text)
+        sound = read_prompt(recording, self.codec.sample_rate, with_text=True)
+        prompt = Prompt(self.codec.encode(sound.samples, sound.sample_rate), symbols)
+        warn_of_other_text(recording, sound, prompt, self.codec, self.units)
+        return prompt
+
+    def _prompt_symbols(self, text: str) -> list[str]:
+        try:
+            return self.symbols([text])[0]
+        except UserError as error:
+            raise UserError(f"the prompt's text (what the recording says): {error}") from error
+
+    def voice(self, name: str = DEFAULT_VOICE) -> Prompt:
+        """Encode a bundled voice as a prompt. Raises UserError when there is none of that name.
+
+        Its text is left out for models of another language.
+        """
+        voice = find_voice(name)
+        return self.prompt(voice.recording, voice.text if self.units.language[:2] == voice.language[:2] else None)
 
     def beginning(self, recording: str | Path) -> Prompt:
         """A prompt that is the beginning of what will be said (VALL-E, section 4.3: VALL-E-continual): the text then
-        given to `synthesize` holds the prompt's words too. Raises UserError as `prompt` does."""
-        sound = self._read_prompt(recording)
+        given to `synthesize` holds the prompt's words too. Its timing stays as it is. Raises UserError as `prompt`
+        does."""
+        sound = read_prefix(recording, self.codec.sample_rate)
         return Prompt(self.codec.encode(sound.samples, sound.sample_rate), [])
 
-    def _read_prompt(self, recording: str | Path) -> Audio:
-        sound = audio.read(recording, self.codec.sample_rate, max_duration=MAX_PROMPT)
-        if sound.duration < MIN_PROMPT:
-            raise UserError(f"{recording}: lasts {sound.duration:.3f} s; a prompt needs {MIN_PROMPT} s, better 3 s")
-        if audio.loudness(sound.samples) < SILENCE:
-            raise UserError(f"{recording}: is silent; give a recording of a voice")
-        return sound
+    def _given(self, prompt: str | Path | Prompt | None, text: str | None) -> Prompt:
+        """The prompt of `synthesize` and `stream`: the default voice when none was given."""
+        if isinstance(prompt, Prompt):
+            return prompt
+        if prompt is not None:
+            return self.prompt(prompt, text)
+        if text is not None:
+            raise UserError("the prompt's text was given without its recording; give prompt=, or leave prompt_text out")
+        return self.voice()
 
     def symbols(self, texts: list[str]) -> list[list[str]]:
         """Text units of each text. Raises UserError for text that cannot be spoken."""
@@ -166,7 +187,7 @@ class TTS:
     def synthesize(
         self,
         text: str,
-        prompt: str | Path | Prompt,
+        prompt: str | Path | Prompt | None = None,
         prompt_text: str | None = None,
         seed: int = 0,
         sampling: Sampling = Sampling(top_p=SPEECH_TOP_P),
@@ -174,15 +195,15 @@ class TTS:
     ) -> Audio:
         """Say `text` in the prompt's voice.
 
-        prompt:      a recording of 0.5 to 30 seconds, or what `self.prompt` made of it
-        prompt_text: what the recording says; when left out, its first 3 seconds give the voice alone
+        prompt:      a recording of 0.5 to 30 seconds, or what `self.prompt` made of it; None: the default voice
+        prompt_text: what the recording says; when left out, its best 3 seconds give the voice alone
         seed:        the same seed gives the same samples on one device and version
         attempts:    so many draws of the first codebook, of which what says the text best is kept, see
                      `synthesize_batch`
 
         Warns (TruncatedWarning) when the length bound was reached. Raises UserError for bad input.
         """
-        voice = prompt if isinstance(prompt, Prompt) else self.prompt(prompt, prompt_text)
+        voice = self._given(prompt, prompt_text)
         return self.synthesize_batch([text], [voice], [seed], sampling, attempts=attempts)[0].audio
 
     @torch.inference_mode()
@@ -365,7 +386,7 @@ class TTS:
     def stream(
         self,
         text: str,
-        prompt: str | Path | Prompt,
+        prompt: str | Path | Prompt | None = None,
         prompt_text: str | None = None,
         seed: int = 0,
         sampling: Sampling = Sampling(top_p=SPEECH_TOP_P),
@@ -380,7 +401,7 @@ class TTS:
         units is streamed part by part, with pauses between them.
         """
         check_seed(seed)
-        voice = prompt if isinstance(prompt, Prompt) else self.prompt(prompt, prompt_text)
+        voice = self._given(prompt, prompt_text)
         for job in self._jobs([text], [voice], [seed]):
             yield from self._stream_part(text, job, sampling, chunk_seconds)
             pause = round(PAUSE_AFTER[job.part.boundary] * self.codec.sample_rate)
