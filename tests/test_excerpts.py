@@ -61,14 +61,15 @@ def test_excerpts_are_the_phrases_of_so_many_words_with_their_phones(recording: 
     yes, loaf = excerpts([utterance], 1, 5)
     assert (yes.text, loaf.text) == ("Yes.", "the baker sold a loaf.")
     for excerpt in (yes, loaf):
-        assert excerpt.phones is not None and excerpt.end is not None
+        assert excerpt.phones is not None
+        assert excerpt.end is not None
         said = [phone for phone, _ in excerpt.phones if phone]
         assert said == [symbol for symbol in phonemize([excerpt.text])[0] if phone_class(symbol) > 0]
         # The same phone at the same moment of the recording.
         moments = {round(excerpt.start + at, 3) for phone, at in excerpt.phones if phone}
         assert moments <= {at for phone, at in utterance.phones or () if phone}
         assert 0 <= excerpt.start < excerpt.end <= (utterance.duration or 0)
-    assert yes.end is not None and yes.end <= loaf.start
+    assert (yes.end or 0) <= loaf.start
     assert [excerpt.text for excerpt in excerpts([utterance], 6, 9)] == ["and then he went home to his old wife."]
 
 
@@ -129,7 +130,8 @@ def test_excerpts_and_their_prompts_reach_the_training_batch(recording: Path, tm
     assert [u.text for u in kaldi.read(short)] == ["Yes.", "thank you very much."]
     command("valle-tokenize", short, tokens, "--codec", "small")
     (batch,) = TokensDataModule([str(tokens)], [str(tokens)], num_workers=0).val_dataloader()
-    assert batch.prompts is not None and batch.prompt_lengths is not None
+    assert batch.prompts is not None
+    assert batch.prompt_lengths is not None
     small = codec.load("small")
     prompts = {u.id: u.prompt for u in kaldi.read(short)}
     for key, prompt, length in zip(batch.ids, batch.prompts, batch.prompt_lengths, strict=True):
@@ -144,7 +146,9 @@ def test_excerpts_and_their_prompts_reach_the_training_batch(recording: Path, tm
 def test_excerpts_without_alignment_or_phrases_are_refused(recording: Path, tmp_path: Path) -> None:
     kaldi.write(tmp_path / "data", [replace(spoken("u", ["Yes,", "no."], recording), phones=None)])
     for words, message in (("1,5", "run valle-prepare align"), ("5,1", "--words 5,1"), ("few", "--words few")):
-        failed = command("valle-prepare", "excerpts", tmp_path / "data", tmp_path / "out", "--words", words, check=False)
+        failed = command(
+            "valle-prepare", "excerpts", tmp_path / "data", tmp_path / "out", "--words", words, check=False
+        )
         assert failed.returncode == 2
         assert message in failed.stderr
 

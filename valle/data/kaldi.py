@@ -132,7 +132,9 @@ class _Scan:
                 if not 0 <= stretch.start < stretch.end < float("inf"):
                     raise ValueError
             except ValueError:
-                self._fault("utt2prompt", line, f"{key!r}: {rest!r} is not `<start> <end> <path>` with 0 <= start < end")
+                self._fault(
+                    "utt2prompt", line, f"{key!r}: {rest!r} is not `<start> <end> <path>` with 0 <= start < end"
+                )
                 continue
             if not stretch.path.is_absolute():
                 stretch = replace(stretch, path=self.directory / stretch.path)
@@ -262,6 +264,8 @@ def write(directory: str | Path, utterances: list[Utterance]) -> None:
     tables["spk2utt"] = [f"{s} {' '.join(by_speaker[s])}" for s in sorted(by_speaker, key=str.encode)]
     if any(u.end is not None for u in utterances):
         recordings = {u.path: u.path.stem for u in utterances}
+        if len(set(recordings.values())) < len(recordings):  # such as SPEAKER/0001.wav of several speakers
+            recordings = {path: f"{path.parent.name}-{path.stem}" for path in recordings}
         if len(set(recordings.values())) < len(recordings):
             raise UserError(f"{directory}: two recordings have the same file name; segments need distinct names")
         tables["segments"] = [

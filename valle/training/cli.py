@@ -172,9 +172,11 @@ class TrainCLI(LightningCLI):
             )
 
     def _vocabulary(self, data: L.LightningDataModule) -> Any:
-        """The symbols of the model that training starts from, in its order, and after them those that only the tokenized
-        data has. A corpus of minutes does not hold all of a language's symbols, and an AR model trained further keeps
-        its ids, which the NAR model beside it shares."""
+        """The symbols of the model that training starts from, in its order, then those that only the data has.
+
+        A corpus of minutes lacks some of a language's symbols, and a fine-tuned AR model keeps the ids that the NAR
+        model beside it has.
+        """
         source = self._run_config.init_from
         if source and isinstance(data, TokensDataModule):
             known = read_checkpoint(_checkpoint(source, "ar", "nar"))["hyper_parameters"]["vocabulary"]

@@ -217,9 +217,7 @@ class ARModule(_Module):
         self._log(split, values, batch)
         return guided
 
-    def _with_untranscribed_prompt(
-        self, codes: Tensor, lengths: Tensor, batch: Batch
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _with_untranscribed_prompt(self, codes: Tensor, lengths: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Put an untranscribed prompt and a group of EOS tokens before each utterance.
 
         A row with a prompt in `batch.prompts` (other speech of its speaker) gets the last frames of it: the prompt may

@@ -15,6 +15,7 @@ from pathlib import Path
 from valle.cli.common import run
 from valle.data import kaldi
 from valle.data.excerpts import phrases
+from valle.text.phonemizer import PUNCTUATION
 
 # Seconds; a shorter pause is no comma.
 MIN_COMMA = 0.2
@@ -25,10 +26,16 @@ def punctuated(utterances: list[kaldi.Utterance]) -> list[kaldi.Utterance]:
     lowered = [replace(u, text=u.text.lower()) for u in utterances]
     made = []
     for utterance, found in zip(lowered, phrases(lowered), strict=True):
-        parts = [" ".join(p.words) + ("," if p.pause >= MIN_COMMA else "") for p in found if p.words]
-        text = " ".join(parts).rstrip(",") + "."
-        made.append(replace(utterance, text=text) if parts else utterance)
+        parts = [
+            _marked(" ".join(p.words), ",") if p.pause >= MIN_COMMA else " ".join(p.words) for p in found if p.words
+        ]
+        made.append(replace(utterance, text=_marked(" ".join(parts).rstrip(","), ".")) if parts else utterance)
     return made
+
+
+def _marked(text: str, mark: str) -> str:
+    """The text with the mark after it, unless it has one."""
+    return text if text[-1] in PUNCTUATION else text + mark
 
 
 def _main() -> None:
