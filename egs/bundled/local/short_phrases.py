@@ -31,8 +31,8 @@ PLACES = _entries("""home school work church town bed the_office the_station the
 TIMES = _entries("""today tonight tomorrow Monday Friday Sunday noon midnight later soon next_week this_evening""")
 FEELINGS = _entries("""tired hungry sorry ready late happy sure afraid busy cold fine alone lost wrong right sick""")
 DOINGS = _entries("""wait listen sit_down stand_up come_in go_on look run speak begin try_again be_quiet hurry_up""")
-NUMBERS = _entries("""one two three four five six seven eight nine ten eleven twelve fifteen twenty thirty forty fifty ninety
-a_hundred a_thousand""")
+NUMBERS = _entries("""one two three four five six seven eight nine ten eleven twelve fifteen twenty thirty forty fifty
+ninety a_hundred a_thousand""")
 ALONE = _entries("""Yes. Yes! Okay. Sure. Right. Maybe. Never. Always. Please. Thanks. Sorry. Really? Why? When?
 Where? Who? How? What? Now. Here. There. Left. Right. Up. Down. Nothing. Everything. Enough. Welcome. Goodbye.
 Hey! Help! Fire! Look! Wait! Listen! Quiet! Go! Ready? Again? Exactly. Perfect. Wonderful. Of_course. Not_yet.
