@@ -235,16 +235,16 @@ class ARModule(_Module):
             and frames before each utterance (batch,).
         """
         size = self.hparams["group_size"]
-        own = lengths // 2
-        sizes = own if batch.prompts is None else torch.where(batch.prompt_lengths > 0, batch.prompt_lengths, own)
+        prompts, prompt_lengths = batch.prompts, batch.prompt_lengths
+        if prompts is None or prompt_lengths is None:
+            prompts, prompt_lengths = codes[:, :1], torch.zeros_like(lengths)
+        foreign = prompt_lengths > 0
+        sizes = torch.where(foreign, prompt_lengths, lengths // 2)
         sizes = sizes.clamp(max=self.hparams["prompt_frames"]) // size * size
         starts = (torch.rand(lengths.shape, device=lengths.device) * (lengths - sizes + 1)).long()
-        source, foreign = codes, torch.zeros_like(lengths, dtype=torch.bool)
-        if batch.prompts is not None:
-            foreign = batch.prompt_lengths > 0
-            width = max(codes.shape[1], batch.prompts.shape[1])
-            source = torch.where(foreign[:, None], _padded(batch.prompts, width), _padded(codes, width))
-            starts = torch.where(foreign, batch.prompt_lengths - sizes, starts)
+        starts = torch.where(foreign, prompt_lengths - sizes, starts)
+        width = max(codes.shape[1], prompts.shape[1])
+        source = torch.where(foreign[:, None], _padded(prompts, width), _padded(codes, width))
         before = sizes + size
         time = torch.arange(codes.shape[1] + int(before.max()), device=codes.device)
         prompt = source.gather(1, (starts[:, None] + time).clamp(max=source.shape[1] - 1))
