@@ -6,10 +6,12 @@ import csv
 import itertools
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import command
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +23,10 @@ from valle.errors import UserError
 LOCAL = Path(__file__).parent.parent / "egs" / "bundled" / "local"
 sys.path.insert(0, str(LOCAL))
 
+import short_phrases  # noqa: E402
+from average import average  # noqa: E402
 from engines import ENGINES, Speech  # noqa: E402
+from punctuate import punctuated  # noqa: E402
 from sentences import lines  # noqa: E402
 from speak import SAMPLE_RATE, WARPS, Speaker, cast, finish, recorded  # noqa: E402
 
@@ -138,3 +143,30 @@ def test_a_list_of_speakers_parts_them_off(corpus: Path, tmp_path: Path) -> None
     wrong = command(*split, tmp_path / "names", check=False)
     assert wrong.returncode == 2
     assert "'nobody'" in wrong.stderr
+
+
+def test_short_phrases_are_short_distinct_and_not_those_tested_with() -> None:
+    made = short_phrases.lines(700, 1)
+    assert made == short_phrases.lines(700, 1) != short_phrases.lines(700, 2)
+    assert len(set(made)) == 700
+    assert all(1 <= len(line.split()) <= 5 and line[-1] in ".!?" for line in made)
+    assert "_" not in "".join(made)
+    assert not {"Hi.", "Hello there.", "Stop!", "Yes, please."} & set(made)
+    with pytest.raises(UserError, match="there are"):
+        short_phrases.lines(10_000, 0)
+
+
+def test_pauses_become_commas_and_the_end_a_full_stop(tmp_path: Path) -> None:
+    phones = (("", 0.0), ("h", 0.3), ("iː", 0.4), ("", 0.5), ("n", 1.0), ("oʊ", 1.1), ("", 1.2))
+    spoken = kaldi.Utterance("u", tmp_path / "u.wav", "HE NO", "a", duration=1.5, phones=phones)
+    unaligned = replace(spoken, id="v", phones=None)
+    marked = punctuated([spoken, unaligned])
+    assert [u.text for u in marked] == ["he, no.", "he no"]
+    assert [u.text for u in punctuated(marked)] == ["he, no.", "he no"]
+
+
+def test_averaged_weights_lie_between_those_of_their_models() -> None:
+    a, b = {"w": torch.tensor([0.0, 2.0])}, {"w": torch.tensor([4.0, 2.0])}
+    assert average([a, b], [1.0, 1.0])["w"].tolist() == [2.0, 2.0]
+    assert average([a, b], [3.0, 1.0])["w"].tolist() == [1.0, 2.0]
+    assert average([b], [7.0])["w"].tolist() == [4.0, 2.0]

@@ -115,16 +115,6 @@ def test_code_embeddings_begin_as_the_codecs_vectors(tokens: Path, tmp_path: Pat
     torch.testing.assert_close(F.cosine_similarity(*sums.reshape(2, 100, -1)), alike, atol=1e-3, rtol=0)
 
 
-def test_what_a_voice_prompt_holds_is_not_predicted_again(run_directory: Path) -> None:
-    ar = ARModule.load_from_checkpoint(run_directory / "ar" / "last.ckpt")
-    codes = torch.arange(40).view(1, -1)
-    whole, given = ar._with_voice_prompt(codes, torch.tensor([40]))
-    segment = whole[0, : whole.shape[1] - 40 - 1]
-    assert len(segment) == 20
-    assert given[0, : len(segment) + 1].all()
-    assert torch.equal(codes[0][given[0, len(segment) + 1 :]], segment)
-
-
 def test_an_exported_model_speaks_and_training_starts_from_it(
     run_directory: Path, tokens: Path, speech: Path, tmp_path: Path
 ) -> None:

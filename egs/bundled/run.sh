@@ -15,6 +15,7 @@ stop_stage=8
 people=                # recordings in LibriSpeech's layout, the folder over train-clean-100; empty: none
 people_part=train-clean-100
 held_out=              # file that names the people who are never trained on; with --people
+recordings=            # list FILE|SPEAKER|TEXT of more recordings for the AR model (valle-prepare list); empty: none
 kokoro_voices=24       # each speaks 22 sentences, at about real time on two cores; 0: none
 kokoro_held_out=2      # and so many that are tested, one for validation besides
 seed=0
@@ -57,6 +58,10 @@ if wanted 0; then
   speak flite flite train 21 0:18 160 0
   speak piper piper train 14 0:12 160 2880
   speak festival festival train 9 : 40 4800
+  # Short texts, each with other speech of its voice as an untranscribed prompt.
+  step 0-short-lines python local/short_phrases.py data/local/short.txt --lines 700 --seed "$seed"
+  speak flite_short flite short 21 0:18 38 0
+  [ ! -f data/flite_short/wav.scp ] || step 0-short-prompts valle-prepare prompts data/flite_short
   speak flite_valid flite test 21 18:19 6 100
   speak flite_heldout flite test 21 19:21 21 110
   speak piper_valid piper test 14 12:13 6 160
@@ -81,8 +86,19 @@ if wanted 1 && [ -n "$people" ]; then
   step 1-aligned valle-prepare subset data/people_train data/people --min-seconds 0 --max-seconds 40 --aligned
   step 1-resampled python local/resampled.py data/people data/people_resampled \
     --factors 0.84 0.88 0.92 0.96 1.04 1.08 1.12 1.16
+  step 1-short valle-prepare excerpts data/people data/people_short --words 1,5 --seed "$seed"
+  step 1-phrases valle-prepare excerpts data/people data/people_phrases --words 6,12 --seed "$seed"
   # The NAR model needs voices more than it needs to be told what they say.
   step 1-more python local/resampled.py data/people_train data/people_more --factors 0.88 0.96 1 1.04 1.12
+fi
+
+if wanted 1 && [ -n "$recordings" ]; then
+  step 1-recordings valle-prepare list "$recordings" data/listed
+  step 1-recordings-align valle-prepare align data/listed
+  step 1-recordings-aligned valle-prepare subset data/listed data/more --min-seconds 0 --max-seconds 15 --aligned
+  step 1-recordings-marks python local/punctuate.py data/more
+  step 1-recordings-short valle-prepare excerpts data/more data/more_short --words 1,5 --seed "$seed"
+  step 1-recordings-prompts valle-prepare prompts data/more --seed "$seed"
 fi
 
 # there FOLDER SET...: as Lightning's list, FOLDER/SET for each set of which there is data.
@@ -95,6 +111,8 @@ there() {
   echo "[${found#,}]"
 }
 train_sets=(flite festival piper kokoro espeak/train people people_resampled)
+# For the AR model alone: speech after untranscribed prompts, and short texts.
+prompted_sets=(flite_short people_short people_phrases more more_short)
 valid_sets=(flite_valid piper_valid kokoro_valid espeak/valid)
 
 # These to train on twice and three times: the voices that are most like what is to come.
@@ -109,7 +127,7 @@ if wanted 2 && [ -n "$train_codec" ]; then
 fi
 
 if wanted 3; then
-  for set in "${train_sets[@]}" people_more "${valid_sets[@]}"; do
+  for set in "${train_sets[@]}" people_more "${prompted_sets[@]}" "${valid_sets[@]}"; do
     [ ! -f "data/$set/wav.scp" ] ||
       step "3-tokenize-${set//\//-}" $tokenize_cmd valle-tokenize "data/$set" "dump/$set" --codec "$codec" --shard-size 300
   done
@@ -117,7 +135,7 @@ fi
 
 # Once more those that are most like what is to come, and few.
 valid_options=(--data.init_args.valid "$(there dump "${valid_sets[@]}")")
-ar_data=(--data.init_args.train "$(there dump "${train_sets[@]}" kokoro people)" "${valid_options[@]}")
+ar_data=(--data.init_args.train "$(there dump "${train_sets[@]}" kokoro people "${prompted_sets[@]}" people_short more_short)" "${valid_options[@]}")
 nar_data=(--data.init_args.train "$(there dump "${train_sets[@]}" kokoro people people_more)" "${valid_options[@]}")
 
 if wanted 4; then

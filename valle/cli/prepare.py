@@ -52,6 +52,18 @@ def _parser() -> Parser:
     subset.add_argument("--aligned", action="store_true", help="of these, those whose phones are known (phones.ctm)")
     align = commands.add_parser("align", help="find when each phone of English recordings is spoken: writes phones.ctm")
     align.add_argument("directory", type=Path)
+    excerpts = commands.add_parser(
+        "excerpts", help="cut short utterances out of aligned recordings at pauses, each with a prompt of its speaker"
+    )
+    excerpts.add_argument("directory", type=Path, help="data directory with phones.ctm, see align")
+    excerpts.add_argument("output", type=Path, help="data directory of the excerpts")
+    excerpts.add_argument("--words", default="1,5", help="fewest and most words of an excerpt (default: 1,5)")
+    excerpts.add_argument("--seed", type=int, default=0, help="of the choice of prompts (default: 0)")
+    prompts = commands.add_parser(
+        "prompts", help="choose an untranscribed prompt of the same speaker for each utterance: writes utt2prompt"
+    )
+    prompts.add_argument("directory", type=Path)
+    prompts.add_argument("--seed", type=int, default=0, help="of the choice of prompts (default: 0)")
     bpe = commands.add_parser("bpe", help="learn text units (byte pair encoding) from a data directory's text")
     bpe.add_argument("directory", type=Path)
     bpe.add_argument("output", type=Path, help="file of the units, for `--data.init_args.bpe` of valle-train")
@@ -116,6 +128,16 @@ def _main() -> None:
 
         aligned, count = align(args.directory)
         print(f"{args.directory}: {aligned} of {count} utterances say their text and have phones now")
+    elif args.command == "excerpts":
+        _write_excerpts(args.directory, args.output, args.words, args.seed)
+    elif args.command == "prompts":
+        from valle.data.excerpts import with_prompts
+
+        utterances = kaldi.with_durations(kaldi.read(args.directory))
+        prompted = with_prompts(utterances, utterances, args.seed)
+        kaldi.write(args.directory, prompted)
+        count = sum(u.prompt is not None for u in prompted)
+        print(f"{args.directory}: {count} of {len(prompted)} utterances have a prompt of their speaker")
     elif args.command == "bpe":
         from valle.files import write_text
         from valle.text import bpe_symbols, normalize, train_bpe
@@ -134,6 +156,27 @@ def _main() -> None:
         for directory, utterances in ((args.rest, rest), (args.held_out, held_out)):
             kaldi.write(directory, utterances)
             print(f"{directory}: {len(utterances)} utterances")
+
+
+def _write_excerpts(directory: Path, output: Path, words: str, seed: int) -> None:
+    from valle.data import kaldi
+    from valle.data.excerpts import excerpts, with_prompts
+
+    try:
+        fewest, most = (int(number) for number in words.split(","))
+    except ValueError:
+        fewest, most = 0, 0
+    if not 1 <= fewest <= most:
+        raise UserError(f"--words {words}: give the fewest and the most words of an excerpt, such as 1,5")
+    utterances = kaldi.with_durations(kaldi.read(directory))
+    if not any(u.phones for u in utterances):
+        raise UserError(f"{directory}: has no phones.ctm; run valle-prepare align {directory} first")
+    found = with_prompts(excerpts(utterances, fewest, most), utterances, seed)
+    if not found:
+        raise UserError(f"{directory}: no phrase between pauses has {fewest} to {most} words; widen --words")
+    kaldi.write(output, found)
+    minutes = sum(u.duration or 0.0 for u in found) / 60
+    print(f"{output}: {len(found)} excerpts, {minutes:.1f} minutes")
 
 
 def main() -> None:

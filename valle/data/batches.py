@@ -30,6 +30,8 @@ class Batch:
     phonemes: (batch, time) ids of phonemes or other text units; codes: (batch, frames, codebook); lengths: (batch,)
     ids:      utterances' names
     starts:   (batch, time), the frame each phoneme begins at; past every frame where it is not known
+    prompts:  (batch, frames), first codebook of an untranscribed prompt of the same speaker; None: no row has one
+    prompt_lengths: (batch,), 0 for a row without such a prompt
     """
 
     phonemes: Tensor
@@ -38,6 +40,8 @@ class Batch:
     code_lengths: Tensor
     starts: Tensor
     ids: list[str]
+    prompts: Tensor | None = None
+    prompt_lengths: Tensor | None = None
 
 
 @dataclass
@@ -79,6 +83,8 @@ class _Batches(IterableDataset[Batch]):
             starts = [torch.tensor([NEVER])] * len(cuts)
         phonemes = [torch.tensor(self.vocabulary.encode(row)) for row in symbols]
         codes = [torch.from_numpy(cut.load_custom("codes")).long() for cut in cuts]
+        prompts = [torch.tensor(cut.custom.get("prompt", []), dtype=torch.long) for cut in cuts]
+        prompted = any(len(item) for item in prompts)
         return Batch(
             phonemes=pad_sequence(phonemes, batch_first=True),
             phoneme_lengths=torch.tensor([len(item) for item in phonemes]),
@@ -86,6 +92,8 @@ class _Batches(IterableDataset[Batch]):
             code_lengths=torch.tensor([len(item) for item in codes]),
             starts=pad_sequence(starts, batch_first=True, padding_value=NEVER),
             ids=[cut.id for cut in cuts],
+            prompts=pad_sequence(prompts, batch_first=True) if prompted else None,
+            prompt_lengths=torch.tensor([len(item) for item in prompts]) if prompted else None,
         )
 
 

@@ -7,6 +7,7 @@
     segments   <utterance> <recording> <start> <end>    (optional; seconds)
     utt2dur    <utterance> <duration>                   (optional; seconds)
     phones.ctm <utterance> 1 <start> <duration> <phone> (optional; seconds; `sil` for a pause)
+    utt2prompt <utterance> <start> <end> <path>         (optional; seconds; an untranscribed prompt, see `Utterance`)
 
 Every file is sorted by its first field in the C locale and, but for phones.ctm, names a key once.
 """
@@ -26,6 +27,15 @@ REQUIRED = ("wav.scp", "text", "utt2spk", "spk2utt")
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """A part of a sound file, from `start` to `end` in seconds."""
+
+    path: Path
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
 class Utterance:
     """One line of speech.
 
@@ -33,6 +43,7 @@ class Utterance:
     start, end: seconds in it; end None means to its end
     duration: seconds
     phones: each phone and the second of the utterance at which it begins, "" for a pause; None where not known
+    prompt: other speech of the same speaker, an untranscribed prompt to train with; None where there is none
     """
 
     id: str
@@ -43,6 +54,7 @@ class Utterance:
     end: float | None = None
     duration: float | None = None
     phones: tuple[tuple[str, float], ...] | None = None
+    prompt: Stretch | None = None
 
 
 class _Table:
@@ -85,7 +97,7 @@ class _Scan:
             raise UserError(f"{directory}: no such data directory")
         self.directory, self.allow_pipes, self.check_audio = directory, allow_pipes, check_audio
         self.faults = [f"{directory / name}: missing" for name in REQUIRED if not (directory / name).is_file()]
-        names = (*REQUIRED, "segments", "utt2dur")
+        names = (*REQUIRED, "segments", "utt2dur", "utt2prompt")
         self.tables = {name: _Table(directory / name) for name in names if (directory / name).is_file()}
         for table in self.tables.values():
             self.faults += table.faults
@@ -97,6 +109,9 @@ class _Scan:
         if (directory / "phones.ctm").is_file():
             phones = self._phones()
             self.utterances = [replace(u, phones=phones.get(u.id)) for u in self.utterances]
+        if "utt2prompt" in self.tables:
+            prompts = self._prompts()
+            self.utterances = [replace(u, prompt=prompts.get(u.id)) for u in self.utterances]
 
     def _phones(self) -> dict[str, tuple[tuple[str, float], ...]]:
         found: dict[str, list[tuple[str, float]]] = defaultdict(list)
@@ -107,6 +122,27 @@ class _Scan:
             except ValueError:
                 self._fault("phones.ctm", number, "is not `<utterance> 1 <start> <duration> <phone>`")
         return {key: tuple(phones) for key, phones in found.items()}
+
+    def _prompts(self) -> dict[str, Stretch]:
+        found = {}
+        for key, (rest, line) in self.tables["utt2prompt"].rows.items():
+            try:
+                start, end, path = rest.split(maxsplit=2)
+                stretch = Stretch(Path(path), float(start), float(end))
+                if not 0 <= stretch.start < stretch.end < float("inf"):
+                    raise ValueError
+            except ValueError:
+                self._fault(
+                    "utt2prompt", line, f"{key!r}: {rest!r} is not `<start> <end> <path>` with 0 <= start < end"
+                )
+                continue
+            if not stretch.path.is_absolute():
+                stretch = replace(stretch, path=self.directory / stretch.path)
+            if not stretch.path.is_file():
+                self._fault("utt2prompt", line, f"{key!r}: no such file {stretch.path}")
+                continue
+            found[key] = stretch
+        return found
 
     def _fault(self, name: str, line: int, what: str) -> None:
         self.faults.append(f"{self.directory / name}:{line}: {what}")
@@ -228,6 +264,8 @@ def write(directory: str | Path, utterances: list[Utterance]) -> None:
     tables["spk2utt"] = [f"{s} {' '.join(by_speaker[s])}" for s in sorted(by_speaker, key=str.encode)]
     if any(u.end is not None for u in utterances):
         recordings = {u.path: u.path.stem for u in utterances}
+        if len(set(recordings.values())) < len(recordings):  # such as SPEAKER/0001.wav of several speakers
+            recordings = {path: f"{path.parent.name}-{path.stem}" for path in recordings}
         if len(set(recordings.values())) < len(recordings):
             raise UserError(f"{directory}: two recordings have the same file name; segments need distinct names")
         tables["segments"] = [
@@ -242,6 +280,9 @@ def write(directory: str | Path, utterances: list[Utterance]) -> None:
         tables["utt2dur"] = [f"{u.id} {u.duration:.3f}" for u in utterances]
     if any(u.phones for u in utterances):
         tables["phones.ctm"] = [line for u in utterances for line in _ctm(u)]
+    prompts = [(u.id, u.prompt) for u in utterances if u.prompt is not None]
+    if prompts:
+        tables["utt2prompt"] = [f"{key} {p.start:.3f} {p.end:.3f} {p.path.resolve()}" for key, p in prompts]
     for name, lines in tables.items():
         write_text(directory / name, "".join(f"{line}\n" for line in lines))
 

@@ -5,7 +5,8 @@ goes on with the first shard that has no marker, and ranks share nothing but the
 
     OUT/cuts.000000.jsonl.gz   Lhotse cuts: duration, speaker, text, custom["normalized"], the text as it is spoken,
                                custom["phonemes"], and custom["starts"], the frame each phoneme begins at, where the
-                               data directory has phones.ctm
+                               data directory has phones.ctm, and custom["prompt"], the first codebook of its
+                               untranscribed prompt, where the data directory has utt2prompt
     OUT/codes.000000.tar       (time, codebook) int16 arrays; where the data directory has phones.ctm and the codec's
                                first codes stand for phones, they are of the phones spoken
     OUT/shard.000000.json      marker: utterances, seconds, phoneme symbols
@@ -72,6 +73,7 @@ def ranks() -> tuple[int, int]:
 
 def _fingerprint(utterances: list[kaldi.Utterance]) -> str:
     lines = "\n".join(f"{u.id} {u.path} {u.start} {u.end} {u.speaker} {u.text}" for u in utterances)
+    lines += "".join(f"\n{u.id} {u.prompt}" for u in utterances if u.prompt is not None)
     return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
 
@@ -164,6 +166,7 @@ class Tokenizer:
         middles = [(np.arange(-(-len(w) // self.codec.hop)) + 0.5) / self.codec.frame_rate for w in waveforms]
         spoken = [SpokenPhones(u.phones).at(m) for u, m in zip(utterances, middles, strict=True)]
         codes = self.codec.encode_batch(waveforms, rate, spoken)
+        prompts = self._prompts(utterances)
         cuts = []
         for u, words, symbols, item in zip(utterances, texts, phonemes, codes, strict=True):
             duration = len(item) / self.codec.frame_rate
@@ -171,9 +174,21 @@ class Tokenizer:
             custom: dict[str, Any] = {"normalized": words, "phonemes": symbols}
             if u.phones:
                 custom["starts"] = [round(s * self.codec.frame_rate) for s in symbol_starts(symbols, u.phones)]
+            if u.id in prompts:
+                custom["prompt"] = prompts[u.id]
             cut = MonoCut(u.id, 0.0, duration, 0, supervisions=[line], custom=custom)
             cuts.append(cut.attach_tensor("codes", item.numpy().astype(np.int16)))
         return cuts
+
+    def _prompts(self, utterances: list[kaldi.Utterance]) -> dict[str, list[int]]:
+        """First codebook of the utterances' untranscribed prompts, encoded without phones, as in synthesis."""
+        rate = self.codec.sample_rate
+        prompts = {u.id: u.prompt for u in utterances if u.prompt is not None}
+        if not prompts:
+            return {}
+        waveforms = [audio.read(p.path, rate, start=p.start, end=p.end).samples for p in prompts.values()]
+        codes = self.codec.encode_batch(waveforms, rate)
+        return {key: item[:, 0].tolist() for key, item in zip(prompts, codes, strict=True)}
 
 
 def _without_time(path: Path) -> None:

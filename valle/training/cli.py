@@ -172,13 +172,16 @@ class TrainCLI(LightningCLI):
             )
 
     def _vocabulary(self, data: L.LightningDataModule) -> Any:
-        """The symbols of tokenized data, and after them those that only the model training starts from knows: a corpus
-        of minutes does not hold all of a language's, and the text to be said later may."""
+        """The symbols of the model that training starts from, in its order, then those that only the data has.
+
+        A corpus of minutes lacks some of a language's symbols, and a fine-tuned AR model keeps the ids that the NAR
+        model beside it has.
+        """
         source = self._run_config.init_from
         if source and isinstance(data, TokensDataModule):
             known = read_checkpoint(_checkpoint(source, "ar", "nar"))["hyper_parameters"]["vocabulary"]
-            own = data.vocabulary.symbols
-            data.vocabulary = Vocabulary([*own, *(symbol for symbol in known if symbol not in own)])
+            new = [symbol for symbol in data.vocabulary.symbols if symbol not in known]
+            data.vocabulary = Vocabulary([*known, *new])
         return from_tokens(lambda tokens: tokens.vocabulary.symbols, data)
 
     def before_instantiate_classes(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lightning as L
 import torch
+import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
@@ -147,9 +148,10 @@ class ARModule(_Module):
         dim: width.
         ffn_dim: width of the feed-forward networks.
         dropout: probability.
-        voice_prompt: share of steps in which a segment stands before the whole utterance as a prompt without text;
-            in the others any prefix is a prompt whose text is part of the text, as in the paper.
-        prompt_frames: longest such segment; it takes at most half of an utterance.
+        voice_prompt: probability of a step with untranscribed prompts: the prompt that the data has for an utterance
+            (`valle-prepare prompts` and `excerpts`), else a segment of the utterance. In the other steps any prefix is
+            a prompt whose text is part of the text, as in the paper.
+        prompt_frames: maximum length of an untranscribed prompt; a segment is at most half of its utterance.
         guided_attention: weight of the loss that draws some heads to the phoneme being spoken, where the data says
             when each is, falling to zero with the learning rate; 0 is the paper.
         learning_rate: its peak.
@@ -194,11 +196,11 @@ class ARModule(_Module):
     def _step(self, batch: Batch, split: str, voice_prompt: bool) -> Tensor:
         size = self.hparams["group_size"]
         codes, lengths = whole_groups(batch.codes, batch.code_lengths, size)
-        codes, frames = codes[..., 0], codes.shape[1]
-        before, given = 0, None  # frames of the voice prompt and its end mark; what is not to be predicted
+        codes = codes[..., 0]
+        before = torch.zeros_like(lengths)  # frames of the untranscribed prompt and its EOS tokens
+        given = None  # frames that the loss leaves out
         if voice_prompt:
-            codes, given = self._with_voice_prompt(codes, lengths)
-            before = codes.shape[1] - frames
+            codes, given, before = self._with_untranscribed_prompt(codes, lengths, batch)
         guidance = self._guidance() if split == "train" else 0.0
         with GuidedAttention(self.model, guidance > 0) as guide:
             loss, logits, targets = self.model.loss(
@@ -215,18 +217,42 @@ class ARModule(_Module):
         self._log(split, values, batch)
         return guided
 
-    def _with_voice_prompt(self, codes: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """A random segment of each utterance before the utterance, and which frames (batch, frames) are given.
+    def _with_untranscribed_prompt(self, codes: Tensor, lengths: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Put an untranscribed prompt and a group of EOS tokens before each utterance.
 
-        The segment's frames are given where they come again too, so that nothing is won by copying them.
+        A row with a prompt in `batch.prompts` (other speech of its speaker) gets the last frames of it: the prompt may
+        be far longer than the utterance, as it is in synthesis of short texts. Any other row gets a random segment of
+        the utterance itself, of at most half its length.
+
+        Args:
+            codes: (batch, frames) first codebook.
+            lengths: (batch,) multiples of the group size.
+            batch: where prompts of other speech are.
+
+        Returns:
+            codes with the prompts (batch, frames + longest prompt); which of these frames the loss leaves out (bool,
+            same shape): the prompts, and a segment's frames in the utterance, so that copying them is not rewarded;
+            and frames before each utterance (batch,).
         """
         size = self.hparams["group_size"]
-        length = min(self.hparams["prompt_frames"], int(lengths.min()) // 2) // size * size
-        starts = (torch.rand(lengths.shape, device=lengths.device) * (lengths - length + 1)).long()
-        segment = starts[:, None] + torch.arange(length, device=codes.device)
-        prefix = self.model.voice_prefix(codes.gather(1, segment))
-        again = torch.zeros_like(codes, dtype=torch.bool).scatter(1, segment, True)
-        return torch.cat((prefix, codes), dim=1), torch.cat((torch.ones_like(prefix, dtype=torch.bool), again), dim=1)
+        prompts, prompt_lengths = batch.prompts, batch.prompt_lengths
+        if prompts is None or prompt_lengths is None:
+            prompts, prompt_lengths = codes[:, :1], torch.zeros_like(lengths)
+        foreign = prompt_lengths > 0
+        sizes = torch.where(foreign, prompt_lengths, lengths // 2)
+        sizes = sizes.clamp(max=self.hparams["prompt_frames"]) // size * size
+        starts = (torch.rand(lengths.shape, device=lengths.device) * (lengths - sizes + 1)).long()
+        starts = torch.where(foreign, prompt_lengths - sizes, starts)
+        width = max(codes.shape[1], prompts.shape[1])
+        source = torch.where(foreign[:, None], _padded(prompts, width), _padded(codes, width))
+        before = sizes + size
+        time = torch.arange(codes.shape[1] + int(before.max()), device=codes.device)
+        prompt = source.gather(1, (starts[:, None] + time).clamp(max=source.shape[1] - 1))
+        target = codes.gather(1, (time - before[:, None]).clamp(0, codes.shape[1] - 1))
+        whole = torch.where(time < sizes[:, None], prompt, self.model.end).where(time < before[:, None], target)
+        place = time - before[:, None] - starts[:, None]
+        again = (place >= 0) & (place < sizes[:, None]) & ~foreign[:, None]
+        return whole, (time < before[:, None]) | again, before
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._step(batch, "train", bool(torch.rand(()) < self.hparams["voice_prompt"]))
@@ -368,6 +394,11 @@ class NARModule(_Module):
             losses.append(found.pop("loss"))
             values |= {f"top{k}_stage{stage}": accuracy(logits, targets, k) for k in (1, 10)}
         self._log("valid", {"loss": torch.stack(losses).mean(), **found, **values}, batch)
+
+
+def _padded(codes: Tensor, frames: int) -> Tensor:
+    """(batch, time) -> (batch, frames), zeros on the right."""
+    return F.pad(codes, (0, frames - codes.shape[1]))
 
 
 def _take(codes: Tensor, index: Tensor) -> Tensor:
