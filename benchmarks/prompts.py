@@ -100,8 +100,8 @@ def _main() -> None:
                 if told is not None:
                     flags[f"no text, {name}"].append(told)
     print("| prompt | reported (95 % interval) |\n|---|---|")
-    for name, told in flags.items():
-        print(f"| {name} | {rate(told)} |")
+    for name, results in flags.items():
+        print(f"| {name} | {rate(results)} |")
 
 
 if __name__ == "__main__":
