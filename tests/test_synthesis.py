@@ -185,9 +185,10 @@ def test_smaller_weights_and_smaller_batches_speak_too(run_directory: Path, spee
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
 def test_compiled_steps_speak_the_same_samples(run_directory: Path, speech: Path, tmp_path: Path) -> None:
-    for name, options in {"plain": [], "compiled": ["--compile"]}.items():
+    for name, options in {"plain": ["--no-compile"], "compiled": ["--compile"], "default": []}.items():
         command("valle-synth", "--prompt", speech, "--text", TEXT, "-o", tmp_path / f"{name}.wav", *options)
     assert (tmp_path / "plain.wav").read_bytes() == (tmp_path / "compiled.wav").read_bytes()
+    assert (tmp_path / "default.wav").read_bytes() == (tmp_path / "compiled.wav").read_bytes()
     done = command(
         "valle-synth", "--model", run_directory, "--prompt", speech, "--text", TEXT, "--compile", check=False
     )

@@ -60,7 +60,10 @@ def _parser() -> Parser:
         help="of the models' weights; auto: the fastest that this machine computes correctly",
     )
     parser.add_argument(
-        "--compile", action="store_true", help="faster steps, by code made for this machine (the first time) and kept"
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="faster decode steps, compiled for this machine the first time; unless given, where there is a compiler",
     )
     parser.add_argument(
         "--watermark",

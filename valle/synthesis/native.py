@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from valle.errors import UserError
 from valle.files import atomic_path, cache_directory
-from valle.models.transformer import Block, KVCache, Transformer
+from valle.models.transformer import Block, KVCache, Transformer, TransformerConfig
 
 SOURCE = Path(__file__).with_name("step.cpp")
 TOGETHER = 4  # outputs of a block of weights, as in the source
@@ -87,6 +87,17 @@ def compile_step() -> Path:
             finally:
                 made.unlink(missing_ok=True)
     return library
+
+
+def can_compile(config: TransformerConfig) -> bool:
+    """Whether decode steps of a transformer of these sizes can be compiled here."""
+    if config.dim % ALIGNED or config.ffn_dim % ALIGNED:
+        return False
+    try:
+        _library()
+    except (UserError, OSError):  # no compiler, or no place for what it makes
+        return False
+    return True
 
 
 def _run(command: list[str]) -> str:

@@ -3,10 +3,10 @@
 The linear layers of a model are replaced by layers that store their weights in float32, bfloat16 or int8, in the order
 in which the library's kernels read them. Everything between them stays in float32.
 
-Batch invariance: a matrix product of eight rows does not have the bits of eight products of one row, in oneDNN's
-float32 kernels for example, and no library promises it. So the layers here and the attention of a decode step compute
-each item of a batch by a call of its own, with the shapes that it would have alone. Decoding batches is the work of the
-compiled step (`valle.synthesis.native`), whose sums do not depend on the number of rows.
+Batch invariance: a matrix product of eight rows need not have the bits of eight products of one row, and no library
+promises it. So most layers here and the attention of a decode step compute each item of a batch by a call of its own,
+with the shapes that it would have alone. Decoding batches fast is the work of the compiled step
+(`valle.synthesis.native`), whose sums do not depend on the number of rows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from valle.models.ar import AR
 from valle.models.nar import NAR
 from valle.models.transformer import Block
 from valle.synthesis.graphs import GraphTransformer
-from valle.synthesis.native import NativeTransformer, quantize
+from valle.synthesis.native import NativeTransformer, can_compile, quantize
 
 Model = TypeVar("Model", bound=nn.Module)
 DTYPES = ("float32", "bfloat16", "int8", "auto")
@@ -66,8 +66,12 @@ class PlainLinear(ItemwiseLinear):
         return self.layer(x)
 
 
-class PackedLinear(ItemwiseLinear):
-    """A layer in oneDNN's own layout, float32 or bfloat16."""
+class PackedLinear(nn.Module):
+    """A layer in oneDNN's own layout, float32 or bfloat16, of all positions in one call.
+
+    oneDNN has a kernel of its own for one position, whose sums are in another order; those for several give a position
+    the same bits whatever their number (tests/test_capabilities.py). So one position is computed as two.
+    """
 
     def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
         super().__init__()
@@ -75,8 +79,12 @@ class PackedLinear(ItemwiseLinear):
         self.packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach().to(dtype), 1)
         self.offset = None if layer.bias is None else layer.bias.detach().to(dtype)
 
-    def item(self, x: Tensor) -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(x.to(self.dtype), self.packed, self.offset, "none", [], "").float()
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., inputs) -> (..., outputs), float32."""
+        flat = x.reshape(-1, x.shape[-1]).to(self.dtype)
+        padded = F.pad(flat, (0, 0, 0, 1)) if len(flat) == 1 else flat
+        y = torch.ops.mkldnn._linear_pointwise(padded, self.packed, self.offset, "none", [], "")
+        return y[: len(flat)].float().unflatten(0, x.shape[:-1])
 
 
 class BFloat16Linear(ItemwiseLinear):
@@ -223,7 +231,7 @@ def choose_dtype(device: str, compiled: bool) -> str:
 
 
 @torch.no_grad()
-def pack(model: Model, dtype: str, device: str = "cpu", compiled: bool = False) -> Model:
+def pack(model: Model, dtype: str, device: str = "cpu", compiled: bool | None = False) -> Model:
     """Prepare a model for inference: move it to the device and replace its linear layers.
 
     Args:
@@ -231,6 +239,7 @@ def pack(model: Model, dtype: str, device: str = "cpu", compiled: bool = False) 
         dtype: float32, bfloat16, int8 or auto (`choose_dtype`); on a GPU float32 and bfloat16, by the usual layers.
         device: cpu, cuda or cuda:N.
         compiled: an AR model's decode steps run in code compiled by this machine's C++ compiler, or on a GPU as graphs.
+            None: on a CPU where there is a compiler and the model's sizes fit.
 
     Raises:
         UserError: the device or the machine cannot do it.
@@ -238,6 +247,8 @@ def pack(model: Model, dtype: str, device: str = "cpu", compiled: bool = False) 
     if dtype not in DTYPES:
         raise UserError(f"dtype {dtype!r} is not known; use {', '.join(DTYPES)}")
     place = check_device(device)
+    if compiled is None:
+        compiled = place.type == "cpu" and isinstance(model, AR) and can_compile(model.config)
     if dtype == "auto":
         dtype = choose_dtype(device, compiled)
     if place.type != "cpu":

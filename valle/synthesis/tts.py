@@ -522,7 +522,7 @@ def load(
     device: str = "cpu",
     decoder: str | None = None,
     dtype: str = "float32",
-    compiled: bool = False,
+    compiled: bool | None = None,
     watermark: bool = True,
 ) -> TTS:
     """A trained model from its run directory, or a bundled one by name. Raises UserError when it cannot be had.
@@ -532,7 +532,7 @@ def load(
     dtype:     of the weights: float32, bfloat16, int8 (on a CPU), or auto: the fastest that this machine computes
                correctly. float32 is the default since it gives nearly the same logits on every machine
     compiled:  take the AR model's steps by code compiled for this machine: by its C++ compiler for the CPU, by
-               `torch.compile` for a GPU; it is kept in `~/.cache/valle`
+               `torch.compile` for a GPU; it is saved in `~/.cache/valle`. None: on a CPU that has a compiler
     watermark: an inaudible mark in all speech, which `valle-eval watermark` finds
     """
     check_device(device)
