@@ -27,6 +27,7 @@ from valle.synthesis.checkpoint import find_checkpoint, model_directory, read_ch
 from valle.text import Vocabulary
 from valle.training.codec import CodecModule
 from valle.training.modules import ARModule, NARModule
+from valle.training.resume import check_resumable
 from valle.training.safety import StopOnSignal, TopCheckpoints, WholeCheckpoints
 from valle.training.samples import SampleCallback
 
@@ -171,6 +172,9 @@ class TrainCLI(LightningCLI):
                 "data", f"model.init_args.{name}", compute_fn=partial(from_tokens, read), apply_on="instantiate"
             )
 
+    def _parse_ckpt_path(self) -> None:
+        """Do not let Lightning replace the given options by those of --ckpt_path: `check_resumable` compares them."""
+
     def _vocabulary(self, data: L.LightningDataModule) -> Any:
         """The symbols of tokenized data, and after them those that only the model training starts from knows: a corpus
         of minutes does not hold all of a language's, and the text to be said later may."""
@@ -229,6 +233,11 @@ class TrainCLI(LightningCLI):
             for leftover in Path(config.trainer.default_root_dir).glob(".*.partial.ckpt"):
                 leftover.unlink()
         if config.ckpt_path:
+            path = Path(config.ckpt_path)
+            if not path.is_file():
+                raise UserError(f"--ckpt_path {path}: no such file; give a checkpoint of valle-train")
+            from_data = ("vocabulary", *FROM_DATA) if isinstance(self.datamodule, TokensDataModule) else ()
+            check_resumable(path, read_checkpoint(path), self.model.hparams, from_data, config.ema_decay)
             return
         if config.init_from:
             start_from(self.model, config.init_from)
