@@ -16,7 +16,7 @@ import yaml
 from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 from valle import codec
 from valle.data.batches import TokensDataModule
@@ -185,6 +185,13 @@ class TrainCLI(LightningCLI):
             data.vocabulary = Vocabulary([*own, *(symbol for symbol in known if symbol not in own)])
         return from_tokens(lambda tokens: tokens.vocabulary.symbols, data)
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the command line. Raises UserError for a seed that NumPy does not take."""
+        super().parse_arguments(parser, args)
+        seed = self.config[self.config.subcommand].seed_everything
+        if not isinstance(seed, bool) and seed is not None and not 0 <= seed < 2**32:
+            raise UserError(f"--seed_everything {seed}: give a number from 0 to 2^32 - 1")
+
     def before_instantiate_classes(self) -> None:
         config = self._run_config
         config.base = None  # it has been read; the run's own config.yaml is whole
@@ -214,12 +221,17 @@ class TrainCLI(LightningCLI):
         if isinstance(self.datamodule, TokensDataModule):
             callbacks.append(SampleCallback())
         logger = TensorBoardLogger(root, name=None, version="")
-        return super().instantiate_trainer(
-            **kwargs,
-            callbacks=[*(config.trainer.callbacks or []), *callbacks],
-            logger=logger,
-            plugins=[*(config.trainer.plugins or []), WholeCheckpoints()],
-        )
+        try:
+            return super().instantiate_trainer(
+                **kwargs,
+                callbacks=[*(config.trainer.callbacks or []), *callbacks],
+                logger=logger,
+                plugins=[*(config.trainer.plugins or []), WholeCheckpoints()],
+            )
+        except (MisconfigurationException, ValueError, TypeError) as error:
+            options = ("accelerator", "devices", "num_nodes", "strategy", "precision")
+            given = " ".join(f"--trainer.{name} {config.trainer[name]}" for name in options)
+            raise UserError(f"this machine cannot train with {given}: {' '.join(str(error).split())}") from error
 
     def after_fit(self) -> None:
         """A run that ended between two saves is saved where it ended."""
