@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import soundfile
 from tests.conftest import command, noise
 from tests.test_evaluation import FIRST
 from valle import audio, codec
+from valle.data import kaldi
 from valle.data.kaldi import Utterance
 from valle.errors import UserError
 from valle.evaluation import score as score_module
@@ -22,11 +25,12 @@ from valle.evaluation.compare import compare
 from valle.evaluation.compare import markdown as comparison_table
 from valle.evaluation.metrics import summary
 from valle.evaluation.report import write_report
-from valle.evaluation.score import Item, Judge, Score, failures_of, score, select
+from valle.evaluation.score import Item, Judge, Score, failures_of, notes_of, read_items, score, select
 from valle.evaluation.tables import markdown
 
 RATE = 16_000
 TEXT = "The quick brown fox."
+MADE = {"date": "", "commit": "", "recipe": "", "command": ""}
 
 
 def failing(name: str):
@@ -109,8 +113,7 @@ def test_the_report_counts_what_was_scored_and_names_what_was_not(
     text = markdown("t", found, notes)
     assert "; n = 2)" in text
     assert "- WER of synthesized not scored for 1 utterance (short): recognizer needs longer audio" in text
-    write_report(tmp_path / "page.html", "t", items, scores, found, codec.load("mini"),
-                 {"date": "", "commit": "", "recipe": "", "command": ""}, notes=notes)  # fmt: skip
+    write_report(tmp_path / "page.html", "t", items, scores, found, codec.load("mini"), MADE, notes=notes)
     page = (tmp_path / "page.html").read_text()
     assert "n = 2" in page
     assert "recognizer needs longer audio" in page
@@ -228,6 +231,7 @@ def test_the_command_scores_a_folder_with_damaged_files(speech: Path, tmp_path: 
     (tmp_path / "list.tsv").write_text("id\tprompt\ttext\n" + "".join(rows))
     done = command("valle-eval", "list.tsv", "wav", "out", "--codec", "mini", cwd=tmp_path)
     assert "Traceback" not in done.stderr
+    assert "pkg_resources" not in done.stderr
     scores = [json.loads(line) for line in (tmp_path / "out" / "scores.jsonl").read_text().splitlines()]
     found = {s["id"]: s for s in scores}
     assert found["whole"]["failures"] == {}
@@ -240,3 +244,32 @@ def test_the_command_scores_a_folder_with_damaged_files(speech: Path, tmp_path: 
     assert "SIM of synthesized not scored for" in report
     assert "empty.wav: is empty" in report
     assert "NaN" not in (tmp_path / "out" / "scores.jsonl").read_text()
+
+
+def test_a_folder_of_another_system_is_scored_without_prompts(
+    items: list[Item], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = {item.id: item.synthesized[0] for item in items if item.id.startswith("long")}
+    kaldi.write(tmp_path / "data", [Utterance(key, path, TEXT, "s") for key, path in paths.items()])
+    found = read_items(tmp_path / "data", tmp_path / "wav")
+    assert [(item.id, item.prompt) for item in found] == [("long1", None), ("long2", None)]
+    scores = list(judged(found, tmp_path / "out", Encoder(), monkeypatch).values())
+    assert [(s.word_errors, s.dnsmos, s.sim_o, s.own_voice) for s in scores] == [(0, 3.0, None, None)] * 2
+    notes = notes_of(found, scores)
+    assert notes == ["SIM-o, SIM-r and own voice not scored: no prompts.scp names the prompts"]
+    table = summary(scores)
+    text = markdown("t", table, notes)
+    assert "| WER |" in text
+    assert "| SIM-o |" not in text
+    assert notes[0] in text
+    write_report(tmp_path / "page.html", "t", found, scores, table, codec.load("mini"), MADE, notes=notes)
+    assert notes[0] in (tmp_path / "page.html").read_text()
+    (tmp_path / "wav" / "prompts.scp").write_text(f"long2 {tmp_path / 'prompt.wav'}\n")
+    (item,) = read_items(tmp_path / "data", tmp_path / "wav")
+    assert item.prompt == tmp_path / "prompt.wav"
+
+
+def test_the_speaker_encoder_is_imported_without_a_warning() -> None:
+    script = "from valle.evaluation.similarity import load_encoder; load_encoder()"
+    done = subprocess.run([sys.executable, "-W", "default", "-c", script], capture_output=True, text=True, check=True)
+    assert "pkg_resources" not in done.stderr

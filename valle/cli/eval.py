@@ -34,7 +34,12 @@ def _score_parser() -> argparse.ArgumentParser:
         "was stopped goes on where it was.",
     )
     parser.add_argument("data", type=Path, help="data directory, or tab-separated test list: prompt, text, reference")
-    parser.add_argument("synthesized", type=Path, help="what valle-synth --data wrote, or <id>.wav of any system")
+    parser.add_argument(
+        "synthesized",
+        type=Path,
+        help="what valle-synth --data wrote, or <id>.wav of any system; "
+        "similarity to the prompt needs a test list, or its prompts.scp: <id> <recording of the prompt>",
+    )
     parser.add_argument("output", type=Path, help="gets report.html, report.md, report.tex, summary.json, scores.jsonl")
     parser.add_argument("--model", help="synthesize first what is missing, with this run directory or bundled model")
     _judges(parser)
@@ -61,7 +66,7 @@ def _score() -> None:
     from valle.evaluation.metrics import summary
     from valle.evaluation.recognizer import load_recognizer
     from valle.evaluation.report import write_report
-    from valle.evaluation.score import Judge, failures_of, read_items, score
+    from valle.evaluation.score import Judge, notes_of, read_items, score
     from valle.evaluation.similarity import load_encoder
     from valle.evaluation.tables import latex, markdown, provenance, write_results, write_summary
     from valle.files import write_text
@@ -79,7 +84,7 @@ def _score() -> None:
     settings = {"codec": args.codec, "recognizer": args.recognizer, "speaker_encoder": args.speaker_encoder}
     scores = score(items, judge, args.output, {**settings, "voices": judge.voices}, args.select, args.batch_size)
     table, made = summary(scores), provenance(args.recipe)
-    notes = failures_of(scores)
+    notes = notes_of(items, scores)
     for note in notes:
         warnings.warn(note, stacklevel=1)
     write_summary(args.output / "summary.json", args.title, table, {**settings, "select": args.select}, made, notes)

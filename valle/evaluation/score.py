@@ -28,7 +28,7 @@ from valle.evaluation.recognizer import SAMPLE_RATE, Recognizer, missing, words
 from valle.evaluation.robustness import LOOP, SILENCE, longest_silence, pauses, spoken_loop
 from valle.evaluation.similarity import SpeakerEncoder, similarity, unit
 from valle.files import append_line, read_records, write_text
-from valle.synthesis.testset import CODES, SPEECH, read_prompts
+from valle.synthesis.testset import CODES, PROMPTS, SPEECH, read_prompts
 
 SYSTEMS = ("recording", "codec", "synthesized")
 NAMES = {"recording": "recording", "codec": "codec round trip", "synthesized": "synthesized"}
@@ -92,8 +92,8 @@ class Score:
 
 @dataclass(frozen=True)
 class Item:
-    """An utterance to be scored: what was to be said, the prompt that gave the voice, a person who says it (None where
-    nobody does), and the candidates that were synthesized."""
+    """An utterance to be scored: what was to be said, the prompt that gave the voice (None where it is not available),
+    a person who says it (None where nobody does), and the candidates that were synthesized."""
 
     id: str
     speaker: str
@@ -107,7 +107,8 @@ def read_items(source: Path, folder: Path) -> list[Item]:
     """A data directory or test list beside `folder/<id>.wav`, or `<id>-1.wav`, `<id>-2.wav`, ... Raises UserError for
     what is missing.
 
-    Of a data directory those utterances that have a prompt in the folder are scored, of a list all.
+    Of a data directory those utterances are scored that have a prompt in the folder's prompts.scp; without that file
+    all, without similarity to a prompt. Of a list all are scored.
     """
     if source.is_file():
         found = [
@@ -122,7 +123,10 @@ def read_items(source: Path, folder: Path) -> list[Item]:
             for line in read_test_list(source)
         ]
     else:
-        utterances, prompts = kaldi.read(source), read_prompts(folder)
+        utterances = kaldi.read(source)
+        prompts: dict[str, Path | None] = dict.fromkeys(u.id for u in utterances)
+        if (folder / PROMPTS).is_file():
+            prompts = {**read_prompts(folder)}
         found = [
             Item(u.id, u.speaker, u.text, prompts[u.id], u, _candidates(folder, u.id))
             for u in utterances
@@ -426,6 +430,13 @@ def _read(source: _Task | Utterance, sample_rate: int | None = None) -> Audio:
 
 def _resampled(sound: Audio) -> np.ndarray:
     return audio.resample(sound.samples, sound.sample_rate, SAMPLE_RATE)
+
+
+def notes_of(items: Sequence[Item], scores: Sequence[Score]) -> list[str]:
+    """What a report says was not scored: utterances without a prompt, and `failures_of` the scorers."""
+    alone = sum(item.prompt is None for item in items)
+    missing_prompts = [f"SIM-o, SIM-r and own voice not scored: no {PROMPTS} names the prompts"] if alone else []
+    return missing_prompts + failures_of(scores)
 
 
 def failures_of(scores: Sequence[Score]) -> list[str]:
