@@ -33,12 +33,11 @@ def refused(tokens: Path, root: Path, *options: str) -> str:
     [
         pytest.param("--trainer.accelerator", "gpu", marks=WITHOUT_GPU),
         ("--trainer.devices", "foo"),
+        ("--ckpt_path", "nothing.ckpt"),
         ("--seed_everything", str(TOO_LARGE)),
     ],
 )  # fmt: skip
-def test_a_machine_that_lacks_what_is_asked_for_is_one_line(
-    option: str, value: str, tokens: Path, tmp_path: Path
-) -> None:
+def test_what_cannot_be_had_is_one_line(option: str, value: str, tokens: Path, tmp_path: Path) -> None:
     assert f"{option} {value}" in refused(tokens, tmp_path / "run", f"{option}={value}")
 
 
