@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import os
+import platform
+import shlex
 import sys
+import time
+import traceback
 import warnings
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import NoReturn
 
 from valle.errors import UserError
+from valle.files import cache_directory, write_text
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,7 +46,8 @@ def keep_memory() -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a command. UserError -> one line on standard error and exit code 2; Ctrl-C -> 130."""
+    """Run a command. UserError -> one line on standard error and exit code 2; Ctrl-C -> 130; any other exception -> one
+    line that names the file with its traceback, and exit code 1."""
     name = sys.argv[0].rsplit("/", 1)[-1]
     warnings.showwarning = _one_line  # type: ignore[assignment]
     keep_memory()
@@ -54,9 +62,29 @@ def run(main: Callable[[], None]) -> None:
     except Exception as error:
         cause = _user_error(error)
         if cause is None:
-            raise
+            report_unexpected(name, error)
+            sys.exit(1)
         print(f"{name}: {cause}", file=sys.stderr)
         sys.exit(2)
+
+
+def report_unexpected(name: str, error: Exception) -> None:
+    """Save the traceback of an unexpected exception in the cache directory and say so in one line on standard error.
+    Where the file cannot be written, print the traceback itself."""
+    lines = traceback.format_exception(error)
+    path = cache_directory() / "errors" / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    versions = f"valle {version('valle')}, Python {platform.python_version()}, {platform.platform()}"
+    try:
+        write_text(path, "".join([f"{shlex.join(sys.argv)}\n{versions}\n\n", *lines]))
+    except UserError:
+        print("".join(lines), end="", file=sys.stderr)
+        return
+    reason = " ".join(str(error).split())[:200]
+    print(
+        f"{name}: unexpected {type(error).__name__}{': ' + reason if reason else ''}; please report it with {path}, "
+        "which holds the traceback",
+        file=sys.stderr,
+    )
 
 
 def _user_error(error: BaseException | None) -> UserError | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 
@@ -33,7 +34,12 @@ def _score_parser() -> argparse.ArgumentParser:
         "was stopped goes on where it was.",
     )
     parser.add_argument("data", type=Path, help="data directory, or tab-separated test list: prompt, text, reference")
-    parser.add_argument("synthesized", type=Path, help="what valle-synth --data wrote, or <id>.wav of any system")
+    parser.add_argument(
+        "synthesized",
+        type=Path,
+        help="what valle-synth --data wrote, or <id>.wav of any system; "
+        "similarity to the prompt needs a test list, or its prompts.scp: <id> <recording of the prompt>",
+    )
     parser.add_argument("output", type=Path, help="gets report.html, report.md, report.tex, summary.json, scores.jsonl")
     parser.add_argument("--model", help="synthesize first what is missing, with this run directory or bundled model")
     _judges(parser)
@@ -60,7 +66,7 @@ def _score() -> None:
     from valle.evaluation.metrics import summary
     from valle.evaluation.recognizer import load_recognizer
     from valle.evaluation.report import write_report
-    from valle.evaluation.score import Judge, read_items, score
+    from valle.evaluation.score import Judge, notes_of, read_items, score
     from valle.evaluation.similarity import load_encoder
     from valle.evaluation.tables import latex, markdown, provenance, write_results, write_summary
     from valle.files import write_text
@@ -78,14 +84,18 @@ def _score() -> None:
     settings = {"codec": args.codec, "recognizer": args.recognizer, "speaker_encoder": args.speaker_encoder}
     scores = score(items, judge, args.output, {**settings, "voices": judge.voices}, args.select, args.batch_size)
     table, made = summary(scores), provenance(args.recipe)
-    write_summary(args.output / "summary.json", args.title, table, {**settings, "select": args.select}, made)
-    write_text(args.output / "report.md", markdown(args.title, table))
+    notes = notes_of(items, scores)
+    for note in notes:
+        warnings.warn(note, stacklevel=1)
+    write_summary(args.output / "summary.json", args.title, table, {**settings, "select": args.select}, made, notes)
+    text = markdown(args.title, table, notes)
+    write_text(args.output / "report.md", text)
     write_text(args.output / "report.tex", latex(args.title, table))
     page = args.output / "report.html"
-    write_report(page, args.title, items, scores, table, codec, made, args.run, args.listen)
+    write_report(page, args.title, items, scores, table, codec, made, args.run, args.listen, notes)
     if args.results is not None:
-        write_results(args.results, args.title, markdown(args.title, table), made)
-    print(markdown(args.title, table))
+        write_results(args.results, args.title, text, made)
+    print(text)
     print(page)
 
 

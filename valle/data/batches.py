@@ -158,6 +158,10 @@ class TokensDataModule(L.LightningDataModule):
         super().__init__()
         if num_workers not in (0, 1):
             raise UserError(f"num_workers {num_workers}: one process keeps up; give 1, or 0 for none")
+        if max_duration <= 0 or max_utterance <= 0:
+            raise UserError("max_duration and max_utterance are seconds of speech; give more than 0")
+        if not 0 <= seed < 2**64:
+            raise UserError(f"--data.init_args.seed {seed}: give a number from 0 to 2^64 - 1")
         self.num_workers, self.split_shards = num_workers, split_shards
         self.train, self.valid = [Path(d) for d in train], [Path(d) for d in valid]
         self.max_duration, self.max_utterance = max_duration, max_utterance
@@ -208,7 +212,7 @@ class TokensDataModule(L.LightningDataModule):
         sampler = DynamicBucketingSampler(
             cuts.repeat(preserve_id=True) if split else cuts,
             max_duration=self.max_duration,
-            num_buckets=max(2, min(self.num_buckets, sum(marker["utterances"] for *_, marker in markers))),
+            num_buckets=self._buckets(fields["cuts"]),
             buffer_size=self.buffer_size,
             shuffle=True,
             seed=self.seed,
@@ -217,6 +221,23 @@ class TokensDataModule(L.LightningDataModule):
             world_size=world_size,
         )
         return _Source(sampler, shards.data, steps)
+
+    def _buckets(self, shards: list[str]) -> int:
+        """Buckets for the training utterances in these files: at most one for each utterance that is short enough.
+
+        Raises UserError where there are fewer than two.
+        """
+        from lhotse import CutSet
+
+        # Not the cuts to train on: their order depends on how often they were read.
+        cuts = CutSet.from_shar(fields={"cuts": shards}).filter(partial(_short_enough, most=self.max_utterance))
+        count = sum(1 for _ in islice(cuts, max(2, self.num_buckets)))
+        if count < 2:
+            raise UserError(
+                f"{', '.join(map(str, self.train))}: {count} utterances to train on of at most "
+                f"{self.max_utterance:g} s (--data.init_args.max_utterance); give at least 2"
+            )
+        return count
 
     def train_dataloader(self) -> DataLoader:
         first = self._place[1] if self._place else 0

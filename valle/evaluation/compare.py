@@ -34,11 +34,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Differences, the utterances of which other words were heard (A, B), and how many only one system has."""
+    """Differences, the utterances of which other words were heard (A, B), how many only one system has, and how many
+    were not recognized in one of them."""
 
     differences: list[Difference]
     changed: list[tuple[Score, Score]]
     alone: int
+    unrecognized: int = 0
 
 
 def read_scores(folder: Path, system: str = "synthesized") -> dict[str, Score]:
@@ -60,9 +62,10 @@ def compare(a: dict[str, Score], b: dict[str, Score]) -> Comparison:
         raise UserError(f"utterance {other[0]!r} has two texts; score the same test set with both")
     pairs = [(a[key], b[key]) for key in shared]
     found = [d for d in (difference(metric, pairs) for metric in METRICS) if d is not None]
-    changed = [pair for pair in pairs if pair[0].heard != pair[1].heard]
-    changed.sort(key=lambda pair: pair[1].wer - pair[0].wer, reverse=True)
-    return Comparison(found, changed, len(a) + len(b) - 2 * len(shared))
+    recognized = [pair for pair in pairs if pair[0].heard is not None and pair[1].heard is not None]
+    changed = [pair for pair in recognized if pair[0].heard != pair[1].heard]
+    changed.sort(key=lambda pair: (pair[1].wer or 0.0) - (pair[0].wer or 0.0), reverse=True)
+    return Comparison(found, changed, len(a) + len(b) - 2 * len(shared), len(pairs) - len(recognized))
 
 
 def difference(metric: Metric, pairs: list[tuple[Score, Score]]) -> Difference | None:
@@ -101,14 +104,17 @@ def markdown(name_a: str, name_b: str, comparison: Comparison, most: int = 20) -
         m = d.metric
         gap = f"{d.b - d.a:+{m.form}} ({d.low:+{m.form}}, {d.high:+{m.form}})"
         lines.append(f"| {m.heading} | {m.text(d.a)} | {m.text(d.b)} | {gap} | {d.p:.4f} | {d.count} |")
-    worse = sum(y.wer > x.wer for x, y in comparison.changed)
-    better = sum(y.wer < x.wer for x, y in comparison.changed)
+    rates = [(x.wer or 0.0, y.wer or 0.0) for x, y in comparison.changed]
+    worse = sum(y > x for x, y in rates)
+    better = sum(y < x for x, y in rates)
     lines += [
         "",
         f"Other words were heard in {len(comparison.changed)} utterances: {worse} became worse, {better} better.",
     ]
     if comparison.alone:
         lines.append(f"{comparison.alone} utterances that only one of them has are left out.")
+    if comparison.unrecognized:
+        lines.append(f"{comparison.unrecognized} utterances that could not be recognized are left out of these.")
     shown = comparison.changed
     if len(shown) > most:
         shown = shown[: most // 2] + shown[-(most // 2) :]

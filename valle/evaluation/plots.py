@@ -75,7 +75,9 @@ def by_speaker(scores: list[Score]) -> str:
 def by_length(scores: list[Score]) -> str:
     """WER of each utterance by its words, and of short to long quarters of them; similarity by seconds: SVG."""
     figure, (left, right) = _figure(8, 2.8, 2)
-    words, wer = np.array([s.words for s in scores]), np.array([s.wer for s in scores])
+    recognized = [s for s in scores if s.wer is not None]
+    words = np.array([s.words for s in recognized])
+    wer = np.array([s.wer for s in recognized], float)
     left.plot(words, wer, "o", color="#3b82f6", alpha=0.5, markersize=4, label="an utterance")
     quarters = [part for part in np.array_split(np.argsort(words, kind="stable"), 4) if len(part)]
     left.plot(
@@ -87,7 +89,8 @@ def by_length(scores: list[Score]) -> str:
     )
     left.set(xlabel="words", ylabel="WER", ylim=(0, None))
     left.legend(frameon=False)
-    right.plot([s.seconds for s in scores], [s.sim_o for s in scores], "o", color="#3b82f6", alpha=0.5, markersize=4)
+    similar = np.array([[s.seconds, s.sim_o] for s in scores], float).reshape(-1, 2)
+    right.plot(similar[:, 0], similar[:, 1], "o", color="#3b82f6", alpha=0.5, markersize=4)
     right.set(xlabel="seconds", ylabel="SIM-o")
     return _svg(figure, "lengths")
 

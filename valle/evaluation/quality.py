@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from valle.evaluation.recognizer import missing
@@ -23,12 +25,17 @@ def dnsmos(samples: np.ndarray) -> dict[str, float]:
 
 
 def stoi(reference: np.ndarray, samples: np.ndarray) -> float:
-    """Short-time objective intelligibility, to 1: both (time,) at `SAMPLE_RATE`, of one length."""
+    """Short-time objective intelligibility, to 1: both (time,) at `SAMPLE_RATE`, of one length.
+
+    Raises RuntimeWarning for too little speech, where pystoi would warn and return a placeholder.
+    """
     try:
         from pystoi import stoi as measure
     except ImportError as error:
         raise missing("pystoi") from error
-    return float(measure(reference, samples, SAMPLE_RATE))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        return float(measure(reference, samples, SAMPLE_RATE))
 
 
 def pesq(reference: np.ndarray, samples: np.ndarray) -> float:

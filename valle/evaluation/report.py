@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,13 @@ from rich.progress import track
 
 from valle import audio
 from valle.codec import Codec
+from valle.evaluation.attempt import attempt, attempt_read
 from valle.evaluation.metrics import METRICS
 from valle.evaluation.plots import by_length, by_speaker, code_image, spectrogram, training_curves
 from valle.evaluation.recognizer import SAMPLE_RATE, missing, words
-from valle.evaluation.score import Item, Score, sound_codes
-from valle.evaluation.tables import NAMES, Summary, shown
+from valle.evaluation.score import NAMES, Item, Score, sound_codes
+from valle.evaluation.tables import Summary, over_fewer, shown
+from valle.evaluation.tables import utterances as utterances_of
 from valle.files import write_text
 
 FAULTS = {  # what an utterance may be filtered by
@@ -26,6 +31,7 @@ FAULTS = {  # what an utterance may be filtered by
     "early_stop": "stopped early",
     "no_end": "found no end",
     "other_voice": "another's voice",
+    "not_scored": "not scored",
 }
 
 
@@ -36,7 +42,7 @@ class _Sound:
     name: str
     audio: str
     spectrogram: str
-    codes: str
+    codes: str | None
     score: Score | None
     words: list[tuple[str, str]]
 
@@ -51,15 +57,17 @@ def write_report(
     made: dict[str, str],
     run: Path | None = None,
     listen: int = 100,
+    notes: Sequence[str] = (),
 ) -> None:
     """Write the page. `run`: directory of the run whose training curves are shown; `listen`: utterances with sound,
-    half of them the worst, half evenly spread over the rest, for a page of bearable size."""
+    half of them the worst, half evenly spread over the rest, for a page of bearable size; `notes`: what was not
+    scored."""
     try:
         from jinja2 import Environment, PackageLoader
     except ImportError as error:
         raise missing("jinja2") from error
     synthesized = [s for s in scores if s.system == "synthesized"]
-    synthesized.sort(key=lambda s: (-s.wer, s.sim_o))
+    synthesized.sort(key=_worst_first)
     heard = {s.id for s in _to_be_heard(synthesized, listen)}
     by_id = {item.id: item for item in items}
     of = {(s.id, s.system): s for s in scores}
@@ -70,7 +78,7 @@ def write_report(
             {
                 "score": s,
                 "faults": faults(s),
-                "words": alignment(words(s.text), s.heard),
+                "words": _recognized(s),
                 "sounds": _sounds(by_id[s.id], systems, codec) if s.id in heard else [],
             }
         )
@@ -80,13 +88,18 @@ def write_report(
         "By length": by_length(synthesized),
         **{f"Training, {kind} model": svg for kind, svg in curves.items()},
     }
-    template = Environment(loader=PackageLoader("valle.evaluation", "."), autoescape=True).get_template("report.html")
+    environment = Environment(loader=PackageLoader("valle.evaluation", "."), autoescape=True)
+    environment.filters["number"] = _number
+    template = environment.get_template("report.html")
     page = template.render(
         title=title,
         made=made,
         tables=[shown(summary, table) for table in (0, 1)],
         metrics=METRICS,
         summary=summary,
+        counts={system: utterances_of(row) for system, row in summary.items()},
+        over_fewer=over_fewer,
+        notes=notes,
         names=NAMES,
         figures=figures,
         utterances=utterances,
@@ -94,6 +107,24 @@ def write_report(
         speakers=sorted({s.speaker for s in synthesized}),
     )
     write_text(path, page)
+
+
+def _worst_first(score: Score) -> tuple[float, float]:
+    """Sort key: what could not be scored, then the most word errors, then the least similar voice."""
+    return (
+        -math.inf if score.wer is None else -score.wer,
+        -math.inf if score.sim_o is None else score.sim_o,
+    )
+
+
+def _recognized(score: Score) -> list[tuple[str, str]]:
+    """The `alignment` of what was recognized; nothing where the recognizer failed."""
+    return [] if score.heard is None else alignment(words(score.text), score.heard)
+
+
+def _number(value: float | None, form: str, scale: float = 1.0) -> str:
+    """A value as the page shows it; a dash for one that was not scored."""
+    return "–" if value is None else format(scale * value, form)
 
 
 def _to_be_heard(scores: list[Score], most: int) -> list[Score]:
@@ -108,12 +139,13 @@ def _to_be_heard(scores: list[Score], most: int) -> list[Score]:
 def faults(score: Score) -> list[str]:
     """Keys of `FAULTS` that an utterance has."""
     found = {
-        "errors": score.word_errors > 0,
-        "looped": score.looped,
-        "silent": score.silent,
-        "early_stop": score.early_stop,
+        "errors": bool(score.word_errors),
+        "looped": bool(score.looped),
+        "silent": bool(score.silent),
+        "early_stop": bool(score.early_stop),
         "no_end": bool(score.no_end),
-        "other_voice": not score.own_voice,
+        "other_voice": score.own_voice is False,
+        "not_scored": bool(score.failures),
     }
     return [name for name, there in found.items() if there]
 
@@ -137,24 +169,34 @@ def alignment(text: str, heard: str) -> list[tuple[str, str]]:
 
 
 def _sounds(item: Item, scores: list[Score], codec: Codec) -> list[_Sound]:
-    prompt = audio.read(item.prompt)
-    codes = codec.encode(prompt.samples, prompt.sample_rate)
-    sounds = [_sound("prompt", prompt, codes, codec, None)]
-    for score in scores:
-        sound = audio.read(score.path, start=score.start, end=score.end)
-        sounds.append(_sound(NAMES[score.system], sound, sound_codes(score, sound, codec), codec, score))
-    return sounds
+    """Players of the prompt and of each system, as far as their files can be read and encoded."""
+    sounds = [] if item.prompt is None else [_player("prompt", item.prompt, codec, None)]
+    sounds += [_player(NAMES[score.system], Path(score.path), codec, score) for score in scores]
+    return [sound for sound in sounds if sound is not None]
 
 
-def _sound(name: str, sound: audio.Audio, codes: torch.Tensor, codec: Codec, score: Score | None) -> _Sound:
+def _player(name: str, path: Path, codec: Codec, score: Score | None) -> _Sound | None:
+    """The player of a file; None where it cannot be read or encoded, of which the page's notes tell."""
+    start, end = (score.start, score.end) if score else (0.0, None)
+    sound, _ = attempt_read(partial(audio.read, path, start=start, end=end))
+    if sound is None:
+        return None
+    if score is None:
+        codes, _ = attempt(codec.encode, sound.samples, sound.sample_rate)
+    else:
+        codes, _ = attempt(sound_codes, score, sound, codec)
+    return attempt(_sound, name, sound, codes, codec, score)[0]
+
+
+def _sound(name: str, sound: audio.Audio, codes: torch.Tensor | None, codec: Codec, score: Score | None) -> _Sound:
     samples = audio.resample(sound.samples, sound.sample_rate, SAMPLE_RATE)
     return _Sound(
         name,
         _uri("audio/mpeg", audio.mp3(sound)),
         _uri("image/webp", spectrogram(samples)),
-        _uri("image/webp", code_image(codes, codec.codebook_size)),
+        None if codes is None else _uri("image/webp", code_image(codes, codec.codebook_size)),
         score,
-        alignment(words(score.text), score.heard) if score else [],
+        _recognized(score) if score else [],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,7 +28,10 @@ class Resemblyzer:
 
     def __init__(self) -> None:
         try:
-            from resemblyzer import VoiceEncoder
+            # It imports webrtcvad, which imports pkg_resources, which warns of its own deprecation.
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
+                from resemblyzer import VoiceEncoder
         except ImportError as error:
             raise missing(error.name or "resemblyzer") from error
         self._encoder: Any = VoiceEncoder("cpu", verbose=False)

@@ -8,15 +8,16 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from valle.evaluation.metrics import METRICS, Estimate, Metric
+from valle.evaluation.score import NAMES
 from valle.files import write_text
 
-NAMES = {"recording": "recording", "codec": "codec round trip", "synthesized": "synthesized"}
 Summary = dict[str, dict[str, Estimate]]
 
 
@@ -29,22 +30,38 @@ def shown(summary: Summary, table: int) -> list[Metric]:
     ]
 
 
-def _cell(metric: Metric, estimate: Estimate) -> str:
+def utterances(row: dict[str, Estimate]) -> int:
+    """Utterances of a system: the number that most of its metrics are over."""
+    return max(estimate.count for estimate in row.values())
+
+
+def over_fewer(row: dict[str, Estimate], metric: Metric) -> str:
+    """The number of utterances of a metric, where it is over fewer of them than the others of its system."""
+    count = row[metric.name].count
+    return f"n = {count}" if 0 < count < utterances(row) else ""
+
+
+def _cell(row: dict[str, Estimate], metric: Metric) -> str:
+    estimate = row[metric.name]
     if estimate.value is None:
         return ""
-    return f"{metric.text(estimate.value)} ({metric.text(estimate.low)}, {metric.text(estimate.high)})"
+    bounds = f"{metric.text(estimate.low)}, {metric.text(estimate.high)}"
+    fewer = over_fewer(row, metric)
+    return f"{metric.text(estimate.value)} ({bounds}{'; ' + fewer if fewer else ''})"
 
 
-def markdown(title: str, summary: Summary) -> str:
-    """Two tables, with the bounds of the 95 % intervals in brackets."""
+def markdown(title: str, summary: Summary, notes: Sequence[str] = ()) -> str:
+    """Two tables, with the bounds of the 95 % intervals in brackets, then a list of `notes`: what was not scored."""
     lines = [f"### {title}"]
     for table in (0, 1):
         metrics = shown(summary, table)
         lines += ["", f"| speech | {' | '.join(m.heading for m in metrics)} | utterances |"]
         lines += ["|---" * (len(metrics) + 2) + "|"]
         for system, row in summary.items():
-            cells = " | ".join(_cell(m, row[m.name]) for m in metrics)
-            lines.append(f"| {NAMES[system]} | {cells} | {row['wer'].count} |")
+            cells = " | ".join(_cell(row, m) for m in metrics)
+            lines.append(f"| {NAMES[system]} | {cells} | {utterances(row)} |")
+    if notes:
+        lines += ["", *(f"- {note}" for note in notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -65,7 +82,7 @@ def latex(title: str, summary: Summary) -> str:
         for system, row in summary.items():
             cells = []
             for m in metrics:
-                value, _, bounds = _cell(m, row[m.name]).partition(" ")
+                value, _, bounds = _cell(row, m).partition(" ")
                 cells.append(_escape(value) + (rf" {{\scriptsize {_escape(bounds)}}}" if bounds else ""))
             lines.append(" & ".join([NAMES[system], *cells]) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
@@ -101,10 +118,17 @@ def provenance(recipe: str | None) -> dict[str, str]:
     return {**made, "date": datetime.date.today().isoformat()}
 
 
-def write_summary(path: Path, title: str, summary: Summary, settings: dict[str, Any], made: dict[str, str]) -> None:
-    """The summary as JSON: system -> metric -> value, bounds, count."""
+def write_summary(
+    path: Path,
+    title: str,
+    summary: Summary,
+    settings: dict[str, Any],
+    made: dict[str, str],
+    notes: Sequence[str] = (),
+) -> None:
+    """The summary as JSON: system -> metric -> value, bounds, count; `notes`: what was not scored."""
     table = {system: {name: asdict(e) for name, e in row.items()} for system, row in summary.items()}
-    document = {"title": title, "systems": table, "settings": settings, **made}
+    document = {"title": title, "systems": table, "settings": settings, "notes": list(notes), **made}
     write_text(path, json.dumps(document, indent=2) + "\n")
 
 

@@ -16,7 +16,7 @@ import yaml
 from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 from valle import codec
 from valle.data.batches import TokensDataModule
@@ -27,6 +27,7 @@ from valle.synthesis.checkpoint import find_checkpoint, model_directory, read_ch
 from valle.text import Vocabulary
 from valle.training.codec import CodecModule
 from valle.training.modules import ARModule, NARModule
+from valle.training.resume import check_resumable
 from valle.training.safety import StopOnSignal, TopCheckpoints, WholeCheckpoints
 from valle.training.samples import SampleCallback
 
@@ -171,6 +172,9 @@ class TrainCLI(LightningCLI):
                 "data", f"model.init_args.{name}", compute_fn=partial(from_tokens, read), apply_on="instantiate"
             )
 
+    def _parse_ckpt_path(self) -> None:
+        """Do not let Lightning replace the given options by those of --ckpt_path: `check_resumable` compares them."""
+
     def _vocabulary(self, data: L.LightningDataModule) -> Any:
         """The symbols of the model that training starts from, in its order, then those that only the data has.
 
@@ -183,6 +187,13 @@ class TrainCLI(LightningCLI):
             new = [symbol for symbol in data.vocabulary.symbols if symbol not in known]
             data.vocabulary = Vocabulary([*known, *new])
         return from_tokens(lambda tokens: tokens.vocabulary.symbols, data)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the command line. Raises UserError for a seed that NumPy does not take."""
+        super().parse_arguments(parser, args)
+        seed = self.config[self.config.subcommand].seed_everything
+        if not isinstance(seed, bool) and seed is not None and not 0 <= seed < 2**32:
+            raise UserError(f"--seed_everything {seed}: give a number from 0 to 2^32 - 1")
 
     def before_instantiate_classes(self) -> None:
         config = self._run_config
@@ -213,12 +224,17 @@ class TrainCLI(LightningCLI):
         if isinstance(self.datamodule, TokensDataModule):
             callbacks.append(SampleCallback())
         logger = TensorBoardLogger(root, name=None, version="")
-        return super().instantiate_trainer(
-            **kwargs,
-            callbacks=[*(config.trainer.callbacks or []), *callbacks],
-            logger=logger,
-            plugins=[*(config.trainer.plugins or []), WholeCheckpoints()],
-        )
+        try:
+            return super().instantiate_trainer(
+                **kwargs,
+                callbacks=[*(config.trainer.callbacks or []), *callbacks],
+                logger=logger,
+                plugins=[*(config.trainer.plugins or []), WholeCheckpoints()],
+            )
+        except (MisconfigurationException, ValueError, TypeError) as error:
+            options = ("accelerator", "devices", "num_nodes", "strategy", "precision")
+            given = " ".join(f"--trainer.{name} {config.trainer[name]}" for name in options)
+            raise UserError(f"this machine cannot train with {given}: {' '.join(str(error).split())}") from error
 
     def after_fit(self) -> None:
         """A run that ended between two saves is saved where it ended."""
@@ -232,6 +248,11 @@ class TrainCLI(LightningCLI):
             for leftover in Path(config.trainer.default_root_dir).glob(".*.partial.ckpt"):
                 leftover.unlink()
         if config.ckpt_path:
+            path = Path(config.ckpt_path)
+            if not path.is_file():
+                raise UserError(f"--ckpt_path {path}: no such file; give a checkpoint of valle-train")
+            from_data = ("vocabulary", *FROM_DATA) if isinstance(self.datamodule, TokensDataModule) else ()
+            check_resumable(path, read_checkpoint(path), self.model.hparams, from_data, config.ema_decay)
             return
         if config.init_from:
             start_from(self.model, config.init_from)

@@ -48,6 +48,8 @@ class _Module(L.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.save_hyperparameters()
+        if not 0 <= self.hparams["seed"] < 2**64:
+            raise UserError(f"--model.init_args.seed {self.hparams['seed']}: give a number from 0 to 2^64 - 1")
         self.vocabulary = Vocabulary(list(self.hparams["vocabulary"]))
         self._utterances: list[str] = []  # of the step being taken
         self.sharded = False
@@ -72,11 +74,14 @@ class _Module(L.LightningModule):
 
     def _config(self) -> TransformerConfig:
         h = self.hparams
-        return TransformerConfig(h["layers"], h["heads"], h["dim"], h["ffn_dim"], h["dropout"])
+        try:
+            return TransformerConfig(h["layers"], h["heads"], h["dim"], h["ffn_dim"], h["dropout"])
+        except ValueError as error:
+            raise UserError(f"--model.init_args.dim {h['dim']}: {error}") from error
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Dropout, stage and prompt depend on the step alone, so a run that was stopped goes on as if it had not been.
-        torch.manual_seed(self.hparams["seed"] * 1_000_003 + self.global_step * 1009 + self.global_rank)
+        torch.manual_seed((self.hparams["seed"] * 1_000_003 + self.global_step * 1009 + self.global_rank) % 2**64)
         self._utterances += batch.ids
 
     def configure_gradient_clipping(
@@ -122,7 +127,7 @@ class _Module(L.LightningModule):
         optimizer = torch.optim.AdamW(groups, lr=h["learning_rate"], betas=(0.9, 0.95), fused=True)
         total, warmup = self.trainer.max_steps, h["warmup_steps"]
         if total < 0:
-            raise ValueError("trainer.max_steps must be given: the learning rate falls to zero there")
+            raise UserError("--trainer.max_steps must be given: the learning rate falls to zero there")
 
         def factor(step: int) -> float:  # VALL-E, section 5.1: linear warm-up, then linear decay
             return min((step + 1) / warmup, max(0.0, (total - step) / max(1, total - warmup)))

@@ -1,0 +1,94 @@
+"""Checks that a checkpoint can be resumed: its hyper-parameters and those of the new run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from valle.errors import UserError
+
+# Read at every step, or only about how blocks are computed: a new value takes effect. All others are part of the
+# weights or of the optimizer's and the schedule's saved state.
+CHANGEABLE = (
+    "activation_checkpointing",
+    "commitment",
+    "compiled",
+    "dropout",
+    "early_stages",
+    "guided_attention",
+    "loss_weights",
+    "prefix_prompts",
+    "prompt_frames",
+    "prompt_seconds",
+    "prompt_seconds_most",
+    "quantizer_dropout",
+    "seed",
+    "voice_prompt",
+)
+
+
+def check_resumable(
+    path: Path,
+    checkpoint: Mapping[str, Any],
+    hyper_parameters: Mapping[str, Any],
+    from_data: Collection[str],
+    ema_decay: float | None,
+) -> None:
+    """Compare a checkpoint with the run that is about to resume it.
+
+    Args:
+        path: file of the checkpoint.
+        checkpoint: its content.
+        hyper_parameters: those of the new run's module.
+        from_data: hyper-parameters that are read from the data, not given as options.
+        ema_decay: of the new run's moving average of the weights; None: without one.
+
+    Raises:
+        UserError: a hyper-parameter differs that a resumed run cannot change.
+    """
+    saved = {name: value for name, value in checkpoint["hyper_parameters"].items() if not name.startswith("_")}
+    foreign = sorted(set(saved) - set(hyper_parameters))
+    if foreign:
+        raise UserError(
+            f"{path}: holds another kind of model (its {', '.join(foreign)} are not of this one's); give another "
+            "--trainer.default_root_dir"
+        )
+    changed = [
+        _difference(name, value, hyper_parameters[name], name in from_data)
+        for name, value in saved.items()
+        if name not in CHANGEABLE and value != hyper_parameters[name]
+    ]
+    averaged = "averaging_state" in checkpoint
+    if averaged != (ema_decay is not None):
+        changed.append(f"--ema_decay: {'given' if averaged else 'not given'}, now {ema_decay or 'not given'}")
+    if changed:
+        raise UserError(
+            f"{path}: cannot be resumed with other values ({'; '.join(changed)}); give the old ones, or train in "
+            f"another --trainer.default_root_dir, from these weights with --init_from {path}"
+        )
+
+
+def _difference(name: str, old: Any, new: Any, from_data: bool) -> str:
+    """One hyper-parameter's name, old and new value."""
+    option = f"{name} of the data" if from_data else f"--model.init_args.{name}"
+    if name == "vocabulary":
+        return f"{option}: {_symbols(old, new)}, now {_symbols(new, old)}"
+    return f"{option}: {_shown(old)}, now {_shown(new)}"
+
+
+def _symbols(symbols: Sequence[str], others: Sequence[str]) -> str:
+    """The size of a vocabulary and its first symbol that another does not have in the same position."""
+    for index, symbol in enumerate(symbols):
+        if index >= len(others) or symbol != others[index]:
+            return f"{len(symbols)} symbols with {symbol!r} in position {index}"
+    return f"{len(symbols)} symbols"
+
+
+def _shown(value: Any) -> str:
+    """A value; of a long one, such as a BPE tokenizer, a digest."""
+    text = str(value)
+    if len(text) > 120:
+        return f"{len(text)} characters with SHA-256 {hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return " ".join(text.split())
