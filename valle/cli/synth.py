@@ -216,8 +216,8 @@ def _main() -> None:
     from valle.synthesis import load
 
     tts = load(args.model, args.codec_dir, args.device, args.decoder, args.dtype, args.compile, args.watermark)
-    prompt = _prompt(tts, args)
     _check_texts(tts, args, list(texts.values()))
+    prompt = _prompt(tts, args)
     paths = list(texts)
     for start in range(0, len(paths), args.batch_size):
         batch = paths[start : start + args.batch_size]

@@ -105,16 +105,15 @@ def read_prompt(recording: str | Path, sample_rate: int, *, with_text: bool) -> 
 
 
 def read_prefix(recording: str | Path, sample_rate: int) -> Audio:
-    """Read a recording whose text is continued: as `read_prompt`, but nothing is cut.
+    """Read a recording whose text is continued: only a direct current offset is removed.
 
-    The speech that follows begins where the recording ends, so its timing is part of the task; the papers' protocol
-    prescribes how many seconds are given.
+    The speech that follows begins where the recording ends and is scored with it, so timing and loudness are part of
+    the task; the papers' protocol prescribes how many seconds are given.
     """
     sound = _read(recording, sample_rate, MAX_PROMPT)
     if audio.loudness(sound.samples) < SILENCE:
         raise UserError(f"{recording}: is silent; give a recording of a voice")
     samples, _ = _without_offset(sound.samples)
-    samples, _ = at_level(samples, analyze(samples, sample_rate))
     return Audio(samples, sample_rate)
 
 
