@@ -56,7 +56,7 @@ def test_every_fault_is_listed_with_its_file_and_line(directory: Path) -> None:
     (directory / "utt2dur").write_text("ann-0 never\n")
     faults = "\n".join(kaldi.validate(directory))
     for fault in (
-        "text:2: 'ann-0' stands a second time",
+        "text:2: 'ann-0' occurs a second time",
         "text:3: 'zed' has no line in utt2spk",
         "text:4: 'bob-0' is out of order",
         "text:4: 'bob-0' has nothing after it",
@@ -72,9 +72,9 @@ def test_every_fault_is_listed_with_its_file_and_line(directory: Path) -> None:
 def test_fixing_leaves_a_sound_directory(directory: Path) -> None:
     lines = (directory / "text").read_text().splitlines()
     (directory / "text").write_text("\n".join([*lines[::-1], "ghost words"]) + "\n")
-    left, faults = kaldi.fix(directory)
+    left, report = kaldi.fix(directory)
     assert left == 6
-    assert faults
+    assert report.errors
     assert kaldi.validate(directory) == []
 
 

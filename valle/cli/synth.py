@@ -95,8 +95,9 @@ def _texts(args: argparse.Namespace) -> dict[Path, str]:
     if args.output_dir is None:
         raise UserError("--text-file needs --output-dir")
     from valle.data.textfile import read_lines
+    from valle.files import file_in
 
-    return {args.output_dir / f"{key}.wav": text for key, text in read_lines(args.text_file).items()}
+    return {file_in(args.output_dir, key, ".wav"): text for key, text in read_lines(args.text_file).items()}
 
 
 def _sampling(args: argparse.Namespace) -> Sampling:

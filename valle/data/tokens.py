@@ -28,12 +28,12 @@ from valle import audio
 from valle.codec import Codec
 from valle.data import kaldi
 from valle.data.alignment import SpokenPhones, symbol_starts
+from valle.data.utterance import MAX_DURATION
 from valle.errors import UserError
 from valle.files import write_text
 from valle.text import PADDING, Vocabulary, normalize, phonemize
 
 BATCH = 16  # utterances encoded at a time
-MAX_DURATION = 40.0  # seconds; a longer utterance is refused: give its segments
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class TokensConfig:
         path = directory / "config.json"
         if not path.is_file():
             raise UserError(f"{directory}: holds no tokens; make them with valle-tokenize")
-        return cls(**json.loads(path.read_text()))
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
 
     @property
     def shards(self) -> int:
@@ -191,7 +191,7 @@ def read_markers(directory: Path) -> list[dict]:
         raise UserError(
             f"{directory}: {len(missing)} of {config.shards} shards are missing; run the same valle-tokenize again"
         )
-    return [json.loads(_marker(directory, i).read_text()) for i in range(config.shards)]
+    return [json.loads(_marker(directory, i).read_text(encoding="utf-8")) for i in range(config.shards)]
 
 
 def read_vocabulary(directories: list[Path]) -> Vocabulary:
