@@ -91,7 +91,7 @@ def machine() -> dict[str, Any]:
 
 def _processor() -> str:
     if Path("/proc/cpuinfo").is_file():
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor()
@@ -448,7 +448,7 @@ def main() -> None:
     for run in result["runs"]:
         print(row(run))
     if args.json is not None:
-        args.json.write_text(json.dumps(result, indent=2) + "\n")
+        args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     if args.plot is not None:
         plot(result, args.plot)
 

@@ -199,9 +199,7 @@ class _Checker:
             else:
                 message = f"{key!r} is a pipe, which the other commands refuse"
                 self.problem("wav.scp", row.line, message, warning=True)
-            value = _file_of_pipe(value)
-            if value is None:
-                return None
+            value = _file_of_pipe(value) or ""
         elif value.startswith("~"):
             message = f"{key!r}: '~' in {value!r} is not expanded; write the whole path"
             self.problem("wav.scp", row.line, message)
