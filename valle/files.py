@@ -38,6 +38,16 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def read_text(path: str | Path) -> str:
+    """The content of a UTF-8 file, without a byte order mark. Raises UserError when it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text; save it as UTF-8") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+
+
 MAX_NAME = 200  # bytes; file systems take 255, and endings and temporary names need some
 _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -87,6 +89,18 @@ class _Batches(IterableDataset[Batch]):
             starts=pad_sequence(starts, batch_first=True, padding_value=NEVER),
             ids=[cut.id for cut in cuts],
         )
+
+
+def _count_usable(shards: list[str], max_utterance: float, limit: int) -> int:
+    """How many utterances are short enough to train on, counted up to `limit`."""
+    count = 0
+    for shard in shards:
+        with gzip.open(shard, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                count += json.loads(line)["duration"] <= max_utterance
+                if count >= limit:
+                    return count
+    return count
 
 
 def _short_enough(cut: Any, most: float) -> bool:
@@ -197,10 +211,16 @@ class TokensDataModule(L.LightningDataModule):
         if not shuffle:
             sampler = DynamicCutSampler(cuts, max_duration=self.max_duration, rank=rank, world_size=world_size)
             return _Source(sampler, shards.data)
+        usable = _count_usable(fields["cuts"], self.max_utterance, max(2, self.num_buckets))
+        if usable < 2:
+            raise UserError(
+                f"{', '.join(map(str, directories))}: {usable} utterances of at most {self.max_utterance:g} s to train "
+                "on; at least 2 are needed"
+            )
         sampler = DynamicBucketingSampler(
             cuts.repeat(preserve_id=True) if split else cuts,
             max_duration=self.max_duration,
-            num_buckets=max(2, min(self.num_buckets, sum(marker["utterances"] for *_, marker in markers))),
+            num_buckets=min(max(2, self.num_buckets), usable),
             buffer_size=self.buffer_size,
             shuffle=True,
             seed=self.seed,

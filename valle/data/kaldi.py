@@ -25,7 +25,7 @@ from valle import audio
 from valle.data.kaldi_check import OPTIONAL, REQUIRED, Report, check
 from valle.data.utterance import MAX_DURATION, Utterance
 from valle.errors import UserError
-from valle.files import file_name_problem, write_text
+from valle.files import file_name_problem, read_text, write_text
 
 __all__ = [
     "MAX_DURATION",
@@ -186,7 +186,7 @@ def split(utterances: list[Utterance], speakers: int, seed: int = 0) -> tuple[li
     """Part off `speakers` randomly chosen speakers: (the rest, theirs). No speaker is on both sides."""
     names = sorted({u.speaker for u in utterances})
     if not 0 < speakers < len(names):
-        raise UserError(f"cannot part {speakers} speakers off a directory of {len(names)}")
+        raise UserError(f"cannot hold out {speakers} of {len(names)} speakers; choose from 1 to all but 1")
     chosen = set(random.Random(seed).sample(names, speakers))
     return [u for u in utterances if u.speaker not in chosen], [u for u in utterances if u.speaker in chosen]
 
@@ -195,7 +195,7 @@ def split_listed(utterances: list[Utterance], speaker_list: Path) -> tuple[list[
     """Part the speakers off that a file names, one a line. Raises UserError for one who says nothing here."""
     if not speaker_list.is_file():
         raise UserError(f"{speaker_list}: no such list of speakers")
-    listed = set(speaker_list.read_text(encoding="utf-8").split())
+    listed = set(read_text(speaker_list).split())
     if unknown := sorted(listed - {u.speaker for u in utterances}):
         raise UserError(f"{speaker_list}: {unknown[0]!r} is no speaker of the data; take it out of the list")
     rest, held_out = [u for u in utterances if u.speaker not in listed], [u for u in utterances if u.speaker in listed]
@@ -207,7 +207,7 @@ def split_listed(utterances: list[Utterance], speaker_list: Path) -> tuple[list[
 def split_utterances(utterances: list[Utterance], count: int, seed: int = 0) -> tuple[list[Utterance], list[Utterance]]:
     """Part off `count` randomly chosen utterances: (the rest, these). For corpora of one speaker."""
     if not 0 < count < len(utterances):
-        raise UserError(f"cannot part {count} utterances off a directory of {len(utterances)}")
+        raise UserError(f"cannot hold out {count} of {len(utterances)} utterances; choose from 1 to all but 1")
     chosen = {u.id for u in random.Random(seed).sample(utterances, count)}
     return [u for u in utterances if u.id not in chosen], [u for u in utterances if u.id in chosen]
 
