@@ -39,7 +39,7 @@ def make(folder: Path, utterances: int) -> None:
             os.link(made / name.format("000000"), folder / name.format(f"{index:06d}"))
     config = TokensConfig.read(folder / "made0")
     whole = replace(config, utterances=utterances // SHARD * SHARD, shard_size=SHARD)
-    (folder / "config.json").write_text(json.dumps(vars(whole)))
+    (folder / "config.json").write_text(json.dumps(vars(whole)), encoding="utf-8")
 
 
 def measure(folder: Path, batches: int) -> dict[str, float]:
@@ -79,11 +79,11 @@ def main() -> None:
             folder = Path(root) / "tokens"
             make(folder, utterances)
             command = [sys.executable, __file__, "--measure", str(folder), "--batches", str(args.batches)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            done = subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8")
             found.append({"utterances": utterances, **json.loads(done.stdout)})
             print(found[-1], flush=True)
     if args.json is not None:
-        args.json.write_text(json.dumps(found, indent=2) + "\n")
+        args.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -56,9 +56,9 @@ def write_tokens(folder: Path, utterances: int, seed: int) -> None:
             cut = MonoCut(f"u{index}", 0.0, duration, 0, supervisions=[line], custom={"phonemes": phonemes})
             writer.write(cut.attach_tensor("codes", rng.integers(0, 1024, (frames, 8)).astype(np.int16)))
     marker = {"utterances": utterances, "seconds": 0.0, "symbols": SYMBOLS}
-    (folder / "shard.000000.json").write_text(json.dumps(marker))
+    (folder / "shard.000000.json").write_text(json.dumps(marker), encoding="utf-8")
     config = TokensConfig("encodec_24khz", FRAME_RATE, 8, 1024, "en-us", utterances, utterances, "random")
-    (folder / "config.json").write_text(json.dumps(vars(config)))
+    (folder / "config.json").write_text(json.dumps(vars(config)), encoding="utf-8")
 
 
 class Clock(Callback):
@@ -216,7 +216,7 @@ def main() -> None:
             found["runs"].append({k: round(v, 4) if isinstance(v, float) else v for k, v in run.items()})
             print(json.dumps(found["runs"][-1], indent=1), flush=True)
     if args.json is not None:
-        args.json.write_text(json.dumps(found, indent=2) + "\n")
+        args.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ def command(*arguments: str | Path, cwd: Path | None = None, check: bool = True)
         env=environment,
         capture_output=True,
         text=True,
+        encoding="utf-8",
     )
     if check:
         assert done.returncode == 0, done.stderr[-3000:]
@@ -140,7 +141,7 @@ def evaluated(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = ["id\tprompt\tprompt_text\ttext\treference\tspeaker"]
     for speaker, (prompt, u, *_) in list(by_speaker.items())[:3]:
         lines.append(f"{u.id}\t{prompt.path}\t{prompt.text}\t{u.text}\t{u.path}\t{speaker}")
-    (folder / "list.tsv").write_text("\n".join(lines) + "\n")
+    (folder / "list.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     evaluate(folder, "--model", "small", "--results", folder / "RESULTS.md", "--recipe", "egs/none")
     return folder
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.conftest import noise
+from tests.conftest import command, noise
 from valle import audio
 from valle.errors import UserError
 
@@ -35,6 +35,28 @@ def test_written_samples_come_back(tmp_path: Path, ending: str) -> None:
     samples = noise(0.5)
     audio.write(tmp_path / f"x.{ending}", samples, 16_000)
     np.testing.assert_allclose(audio.read(tmp_path / f"x.{ending}").samples, samples, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["page.mp3", "page.wav", "page.opus"])
+@pytest.mark.parametrize(
+    "page", ["<!DOCTYPE html>\n<title>Fehler</title>", "\ufeff<html>nicht gefunden: ä" + 600 * "ö", "404"]
+)
+def test_a_web_page_in_place_of_audio_is_one_line(tmp_path: Path, name: str, page: str) -> None:
+    (tmp_path / name).write_text(page, encoding="utf-8")
+    (tmp_path / "list.txt").write_text(f"{name}|ann|Some words.\n", encoding="utf-8")
+    done = command("valle-prepare", "list", tmp_path / "list.txt", tmp_path / "data", check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"valle-prepare: {tmp_path / name}: is a web page or text, not a sound file; download the recording itself"
+    ]
+
+
+@pytest.mark.parametrize("kind", sorted(soundfile.available_formats().keys() - {"RAW", "XI"}))
+def test_no_audio_format_is_taken_for_text(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"x.{kind.lower()}"
+    subtype = "PCM_16" if soundfile.check_format(kind, "PCM_16") else soundfile.default_subtype(kind)
+    soundfile.write(path, np.zeros(48_000, np.float32), 48_000, format=kind, subtype=subtype)
+    assert len(audio.read(path).samples) > 40_000
 
 
 def test_bad_files_are_named_in_one_line(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_the_test_list_gives_each_voice_alone(corpus: Path, tmp_path: Path) -> N
     (tmp_path / "lines.txt").write_text("".join(f"Sentence number {i}.\n" for i in range(60)))
     command("python", LOCAL / "test_list.py", tmp_path / "list.tsv", tmp_path / "lines.txt", "--lines", "2",
             "--people", corpus / "valid", "--voices", corpus / "test_unseen", tmp_path / "not there")  # fmt: skip
-    with open(tmp_path / "list.tsv", newline="") as file:
+    with open(tmp_path / "list.tsv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     people, voices = kaldi.read(corpus / "valid"), kaldi.read(corpus / "test_unseen")
     said = len(voices) - len({u.speaker for u in voices})

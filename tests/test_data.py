@@ -25,7 +25,7 @@ from valle.data.spoken.corpus import _plan as corpus_plan
 from valle.data.spoken.grammar import sentences
 from valle.data.spoken.voices import speakers
 from valle.data.textfile import read_lines
-from valle.data.tokens import read_markers
+from valle.data.tokens import TokensConfig, read_markers
 from valle.errors import UserError
 
 LIBRI = Path(__file__).parents[2] / "shared" / "corpora" / "libri-clips"
@@ -56,7 +56,7 @@ def test_every_fault_is_listed_with_its_file_and_line(directory: Path) -> None:
     (directory / "utt2dur").write_text("ann-0 never\n")
     faults = "\n".join(kaldi.validate(directory))
     for fault in (
-        "text:2: 'ann-0' stands a second time",
+        "text:2: 'ann-0' occurs a second time",
         "text:3: 'zed' has no line in utt2spk",
         "text:4: 'bob-0' is out of order",
         "text:4: 'bob-0' has nothing after it",
@@ -72,9 +72,9 @@ def test_every_fault_is_listed_with_its_file_and_line(directory: Path) -> None:
 def test_fixing_leaves_a_sound_directory(directory: Path) -> None:
     lines = (directory / "text").read_text().splitlines()
     (directory / "text").write_text("\n".join([*lines[::-1], "ghost words"]) + "\n")
-    left, faults = kaldi.fix(directory)
+    left, report = kaldi.fix(directory)
     assert left == 6
-    assert faults
+    assert report.errors
     assert kaldi.validate(directory) == []
 
 
@@ -348,3 +348,56 @@ def test_the_template_goes_from_a_list_to_speech(corpus: Path, tmp_path: Path) -
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "egs" / "mine" / "exp" / "test" / "wav").glob("*.wav"))) == 1
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"x": 1}', "\udcff"])
+def test_damaged_settings_of_tokens_are_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError, match=f"{path}: is (damaged|not UTF-8)"):
+        TokensConfig.read(tmp_path)
+
+
+def test_lists_that_are_not_utf8_are_one_line(directory: Path, tmp_path: Path) -> None:
+    path = tmp_path / "latin1.txt"
+    path.write_bytes("grüße.wav|jürgen|Grüße.\n".encode("latin-1"))
+    for arguments in (["list", path, tmp_path / "x"], ["split", directory, "x", "y", "--speaker-list", path]):
+        done = command("valle-prepare", *arguments, check=False)
+        assert done.returncode == 2
+        assert done.stderr == f"valle-prepare: {path}: is not UTF-8 text; save it as UTF-8\n"
+
+
+@pytest.mark.parametrize("part", ["--speakers", "--utterances"])
+def test_a_corpus_too_small_to_split_is_one_line(tmp_path: Path, part: str) -> None:
+    audio.write(tmp_path / "one.wav", noise(1.0), 16_000)
+    kaldi.write(tmp_path / "data", [kaldi.Utterance("ann-0", tmp_path / "one.wav", "Some words.", "ann")])
+    done = command("valle-prepare", "split", tmp_path / "data", tmp_path / "a", tmp_path / "b", part, "1", check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("valle-prepare: cannot hold out 1 of 1")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("count", "usable"), [(1, 1), (3, 0), (3, 1)])
+def test_too_few_training_utterances_are_one_line(tmp_path: Path, count: int, usable: int) -> None:
+    utterances = []
+    for index in range(count):
+        path = tmp_path / f"{index}.wav"
+        audio.write(path, noise(0.5 if index < usable else 1.5), 16_000)
+        utterances.append(kaldi.Utterance(f"ann-{index}", path, "Some words.", "ann"))
+    kaldi.write(tmp_path / "data", utterances)
+    command("valle-tokenize", tmp_path / "data", tmp_path / "tokens", "--codec", "mini")
+    module = TokensDataModule([tmp_path / "tokens"], [tmp_path / "tokens"], max_utterance=1.0)
+    with pytest.raises(UserError, match=f"tokens: {usable} utterances of at most 1 s"):
+        module.train_dataloader()
+
+
+def test_utterances_too_long_to_train_on_do_not_count_as_buckets(tmp_path: Path) -> None:
+    utterances = []
+    for index in range(5):
+        path = tmp_path / f"{index}.wav"
+        audio.write(path, noise(0.5 if index < 2 else 1.5), 16_000)
+        utterances.append(kaldi.Utterance(f"ann-{index}", path, "Some words.", "ann"))
+    kaldi.write(tmp_path / "data", utterances)
+    command("valle-tokenize", tmp_path / "data", tmp_path / "tokens", "--codec", "mini")
+    module = TokensDataModule([tmp_path / "tokens"], [tmp_path / "tokens"], max_utterance=1.0, num_workers=0)
+    assert sorted(key for batch in module.train_dataloader() for key in batch.ids) == ["ann-0", "ann-1"]

@@ -402,7 +402,7 @@ def test_scoring_killed_in_the_middle_goes_on_and_ends_the_same(evaluated: Path)
     process.wait()
     before = judged.read_text().splitlines()
     assert 4 <= len(before) < 9
-    with open(judged, "a") as file:
+    with open(judged, "a", encoding="utf-8") as file:
         file.write('{"stamp": "[cut o')
     evaluate(evaluated, output="killed")
     after = judged.read_text().splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import logging
 import os
@@ -124,11 +125,33 @@ def _mono(path: str | Path, channels: np.ndarray) -> np.ndarray:
     return channels[:, int(power.argmax())]
 
 
+def _is_text(path: Path) -> bool:
+    """Whether a file begins as UTF-8 text does. Audio files have binary numbers there, except for NIST SPHERE.
+
+    Decoders are not given text: libmpg123 searches it for MP3 frames and prints notes to standard error.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    if not head or head.startswith(b"NIST_1A"):
+        return False
+    try:
+        # The last character may be cut in two.
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return all(character.isprintable() or character.isspace() for character in text)
+
+
 def _open(path: str | Path) -> soundfile.SoundFile:
     path = Path(path)
     if not path.is_file():
         reason = "is a directory, not a sound file" if path.is_dir() else "no such file"
         raise UserError(f"{path}: {reason}")
+    if _is_text(path):
+        raise UserError(f"{path}: is a web page or text, not a sound file; download the recording itself")
     try:
         return soundfile.SoundFile(with_length(path) or path)
     except soundfile.LibsndfileError as error:

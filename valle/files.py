@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,6 +36,44 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a UTF-8 text file, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def read_text(path: str | Path) -> str:
+    """The content of a UTF-8 file, without a byte order mark. Raises UserError when it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text; save it as UTF-8") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+
+
+MAX_NAME = 200  # bytes; file systems take 255, and endings and temporary names need some
+_UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]")
+
+
+def file_name_problem(name: str) -> str | None:
+    """What keeps a name, of an utterance for example, from being a file's in any folder; None where nothing does."""
+    if not name or name.startswith("."):
+        return "is empty" if not name else "begins with '.'"
+    unsafe = _UNSAFE.search(name)
+    if unsafe:
+        return f"contains {unsafe[0]!r}"
+    return f"is longer than {MAX_NAME} bytes" if len(name.encode()) > MAX_NAME else None
+
+
+def make_file_name(name: str) -> str:
+    """The name with "_" for everything that `file_name_problem` reports."""
+    name = re.sub(r"^\.+", "_", _UNSAFE.sub("_", name)) or "_"
+    return name.encode()[:MAX_NAME].decode(errors="ignore")
+
+
+def file_in(folder: Path, name: str, ending: str) -> Path:
+    """The path `folder/<name><ending>`. Raises UserError where that would not lie in the folder itself."""
+    wrong = file_name_problem(name)
+    if wrong:
+        raise UserError(f"id {name!r}: {wrong}, so it cannot name a file in {folder}; rename it")
+    return folder / f"{name}{ending}"
 
 
 def append_line(path: str | Path, line: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import ctypes
+import io
 import os
 import platform
 import shlex
@@ -45,9 +47,29 @@ def keep_memory() -> None:
         mallopt(mmap_threshold, 2**30)
 
 
+def _use_utf8() -> None:
+    """Start this command again in Python's UTF-8 mode where the locale limits arguments and file names to ASCII
+    (`LC_ALL=C PYTHONUTF8=0`): libraries open files by the locale, too. Processes started from it inherit the mode."""
+    if codecs.lookup(sys.getfilesystemencoding()).name == "ascii" and sys.executable:
+        environment = os.environ | {"PYTHONUTF8": "1"}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+def _print_anything() -> None:
+    """Print what a stream's encoding lacks as escapes, where Python would raise UnicodeEncodeError."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def run(main: Callable[[], None]) -> None:
-    """Run a command. UserError -> one line on standard error and exit code 2; Ctrl-C -> 130; any other exception -> one
-    line that names the file with its traceback, and exit code 1."""
+    """Run a command.
+
+    UserError, and OSError that names a file, are printed as one line on standard error, with exit code 2. Any other
+    exception is one line that names the file with its traceback, with exit code 1. Ctrl-C exits with 130.
+    """
+    _use_utf8()
+    _print_anything()
     name = sys.argv[0].rsplit("/", 1)[-1]
     warnings.showwarning = _one_line  # type: ignore[assignment]
     keep_memory()
@@ -88,7 +110,13 @@ def report_unexpected(name: str, error: Exception) -> None:
 
 
 def _user_error(error: BaseException | None) -> UserError | None:
-    """The UserError in a chain of exceptions: jsonargparse wraps what a class raises when it is made."""
+    """The UserError in a chain of exceptions: jsonargparse wraps what a class raises when it is made.
+
+    Without one, what the operating system says about a file: that it may not be read, or is a folder.
+    """
+    system = None
     while error is not None and not isinstance(error, UserError):
+        if isinstance(error, OSError) and error.filename is not None and error.strerror:
+            system = system or UserError(f"{error.filename}: {error.strerror}; check the path and its permissions")
         error = error.__cause__ or error.__context__
-    return error
+    return error or system

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from valle.cli.common import Parser, run
@@ -12,7 +13,7 @@ CORPORA = ("libritts", "librispeech", "ljspeech", "vctk")
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="valle-prepare", description="Make, check, mend and split Kaldi data directories.")
+    parser = Parser(prog="valle-prepare", description="Make, check, fix and split Kaldi data directories.")
     commands = parser.add_subparsers(dest="command", required=True)
     for name in CORPORA:
         corpus = commands.add_parser(name, help=f"data directories of {name}")
@@ -30,11 +31,13 @@ def _parser() -> Parser:
     spoken.add_argument("--utterances", type=int, default=100, help="training utterances a voice (default: 100)")
     spoken.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes (default: 0)")
     spoken.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
-    check = commands.add_parser("validate", help="list every fault with its file and line")
+    check = commands.add_parser("validate", help="list every error of a data directory with its file and line")
     check.add_argument("directory", type=Path)
-    check.add_argument("--allow-pipes", action="store_true", help="do not count pipes in wav.scp as faults")
-    mend = commands.add_parser("fix", help="sort the files and drop what is not sound")
-    mend.add_argument("directory", type=Path)
+    check.add_argument("--allow-pipes", action="store_true", help="warn of pipes in wav.scp in place of errors")
+    check.add_argument("--language", default="en-us", help="espeak-ng's tag of the language of the text")
+    fix = commands.add_parser("fix", help="repair a data directory, and drop the utterances that cannot be used")
+    fix.add_argument("directory", type=Path)
+    fix.add_argument("--language", default="en-us", help="espeak-ng's tag of the language of the text")
     part = commands.add_parser("split", help="part some speakers off, none on both sides, or some utterances")
     part.add_argument("directory", type=Path)
     part.add_argument("rest", type=Path, help="data directory of the rest")
@@ -71,6 +74,40 @@ def _parser() -> Parser:
     return parser
 
 
+def _validate(args: argparse.Namespace) -> None:
+    from valle.data import kaldi
+
+    report = kaldi.check(args.directory, allow_pipes=args.allow_pipes, language=args.language)
+    for problem in report.problems:
+        print(f"{'warning: ' if problem.warning else ''}{problem}")
+    if report.errors:
+        raise UserError(f"{args.directory}: {_count(report.errors, 'error')}; valle-prepare fix repairs or drops them")
+    if not report.utterances:
+        raise UserError(f"{args.directory}: holds no utterances that the other commands can use")
+    print(f"{args.directory}: {len(report.utterances)} utterances, valid")
+
+
+def _fix(args: argparse.Namespace) -> None:
+    from valle.data import kaldi
+
+    count, report = kaldi.fix(args.directory, args.language)
+    for problem in report.problems:
+        print(f"{'warning: ' if problem.warning else ''}{problem}")
+    dropped = report.listed - count
+    kept = f"; the files of before are in {args.directory / kaldi.BACKUP}" if report.problems else ""
+    print(
+        f"{args.directory}: {count} utterances, {_count(report.errors, 'error')} fixed, "
+        f"{_count(dropped, 'utterance')} dropped{kept}"
+    )
+    if dropped and report.others:
+        print(f"warning: {args.directory}: not changed: {', '.join(report.others)}; they may list what was dropped")
+
+
+def _count(things: int | list, name: str) -> str:
+    number = things if isinstance(things, int) else len(things)
+    return f"{number} {name}{'' if number == 1 else 's'}"
+
+
 def _main() -> None:
     args = _parser().parse_args()
     if hasattr(args, "seed"):
@@ -99,17 +136,9 @@ def _main() -> None:
     from valle.data import kaldi
 
     if args.command == "validate":
-        faults = kaldi.validate(args.directory, allow_pipes=args.allow_pipes)
-        for fault in faults:
-            print(fault)
-        if faults:
-            raise UserError(f"{args.directory}: {len(faults)} faults; `valle-prepare fix` drops what is not sound")
-        print(f"{args.directory}: sound")
+        _validate(args)
     elif args.command == "fix":
-        count, faults = kaldi.fix(args.directory)
-        for fault in faults:
-            print(fault)
-        print(f"{args.directory}: {count} utterances, {len(faults)} faults mended")
+        _fix(args)
     elif args.command == "subset":
         utterances = kaldi.with_durations(kaldi.read(args.directory))
         kept = [u for u in utterances if args.min_seconds <= (u.duration or 0) <= args.max_seconds]

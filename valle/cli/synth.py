@@ -112,8 +112,9 @@ def _texts(args: argparse.Namespace) -> dict[Path, str]:
     if args.output_dir is None:
         raise UserError("--text-file needs --output-dir")
     from valle.data.textfile import read_lines
+    from valle.files import file_in
 
-    return {args.output_dir / f"{line.id}.wav": line.text for line in read_lines(args.text_file, args.ids)}
+    return {file_in(args.output_dir, line.id, ".wav"): line.text for line in read_lines(args.text_file, args.ids)}
 
 
 def _check_texts(tts: TTS, args: argparse.Namespace, texts: list[str]) -> None:

@@ -54,7 +54,7 @@ def load_trained(directory: Path, name: str) -> TrainedCodec:
                 f"codec {name!r}: {directory / file} is missing; a codec folder holds {CONFIG} and {WEIGHTS}"
             )
     try:
-        network = build_network(json.loads((directory / CONFIG).read_text())["network"])
+        network = build_network(json.loads((directory / CONFIG).read_text(encoding="utf-8"))["network"])
         state = {key: value.float() for key, value in load_file(directory / WEIGHTS).items()}
         missing, unexpected = network.load_state_dict(state, strict=False)
         lacking = [key for key in missing if not key.endswith((*_TRAINING_ONLY, _OPTIONAL))]

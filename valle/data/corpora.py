@@ -9,6 +9,7 @@ from typing import Any
 from valle import audio
 from valle.data import kaldi
 from valle.errors import UserError
+from valle.files import read_text
 
 LJSPEECH_SPEAKER = "linda_johnson"  # its files name no speaker: there is one
 
@@ -83,7 +84,7 @@ def prepare_list(path: Path, output: Path) -> int:
     if not path.is_file():
         raise UserError(f"{path}: no such list; it has a line FILE|TEXT or FILE|SPEAKER|TEXT a recording")
     found: dict[str, kaldi.Utterance] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():
             continue
         fields = [" ".join(field.split()) for field in line.split("|")]

@@ -1,320 +1,199 @@
-"""Kaldi data directories: read, validate, fix, write, split by speaker.
+"""Kaldi data directories: read, write, validate, fix, split.
 
     wav.scp    <utterance or recording> <path>
     text       <utterance> <words>
     utt2spk    <utterance> <speaker>
     spk2utt    <speaker> <utterance> ...
-    segments   <utterance> <recording> <start> <end>    (optional; seconds)
+    segments   <utterance> <recording> <start> <end>    (optional; seconds; end -1: the end of the recording)
     utt2dur    <utterance> <duration>                   (optional; seconds)
     phones.ctm <utterance> 1 <start> <duration> <phone> (optional; seconds; `sil` for a pause)
     utt2prompt <utterance> <start> <end> <path>         (optional; seconds; an untranscribed prompt, see `Utterance`)
 
-Every file is sorted by its first field in the C locale and, but for phones.ctm, names a key once.
+Every file is UTF-8, sorted by its first field in the C locale and, but for phones.ctm, names a key once. Other files of
+Kaldi's may be there: they are compared with these by `validate` and never changed.
 """
 
 from __future__ import annotations
 
 import random
+import re
+import shutil
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from valle import audio
+from valle.data.kaldi_check import OPTIONAL, REQUIRED, Report, check
+from valle.data.utterance import MAX_DURATION, Stretch, Utterance
 from valle.errors import UserError
-from valle.files import write_text
+from valle.files import file_name_problem, read_text, write_text
 
-REQUIRED = ("wav.scp", "text", "utt2spk", "spk2utt")
+__all__ = [
+    "MAX_DURATION",
+    "Report",
+    "Stretch",
+    "Utterance",
+    "check",
+    "fix",
+    "read",
+    "split",
+    "split_listed",
+    "split_utterances",
+    "validate",
+    "with_durations",
+    "write",
+]
 
-
-@dataclass(frozen=True)
-class Stretch:
-    """A part of a sound file, from `start` to `end` in seconds."""
-
-    path: Path
-    start: float
-    end: float
-
-
-@dataclass(frozen=True)
-class Utterance:
-    """One line of speech.
-
-    path:  sound file
-    start, end: seconds in it; end None means to its end
-    duration: seconds
-    phones: each phone and the second of the utterance at which it begins, "" for a pause; None where not known
-    prompt: other speech of the same speaker, an untranscribed prompt to train with; None where there is none
-    """
-
-    id: str
-    path: Path
-    text: str
-    speaker: str
-    start: float = 0.0
-    end: float | None = None
-    duration: float | None = None
-    phones: tuple[tuple[str, float], ...] | None = None
-    prompt: Stretch | None = None
+BACKUP = ".backup"  # folder of what `fix` changed, as Kaldi's fix_data_dir.sh keeps it
+_LINE_BREAKING = re.compile(r"[\n\r\v\f]")
 
 
-class _Table:
-    """One file of a data directory: key -> (rest of the line, line number), and the faults met while reading."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows: dict[str, tuple[str, int]] = {}
-        self.faults: list[str] = []
-        previous = b""
-        for number, raw in enumerate(path.read_bytes().split(b"\n"), 1):
-            if not raw.strip():
-                if raw:
-                    self.fault(number, "is blank")
-                continue
-            try:
-                key, _, rest = raw.decode("utf-8").strip().partition(" ")
-            except UnicodeDecodeError:
-                self.fault(number, "is not UTF-8")
-                continue
-            if key in self.rows:
-                self.fault(number, f"{key!r} stands a second time (first on line {self.rows[key][1]})")
-                continue
-            if key.encode() < previous:
-                self.fault(number, f"{key!r} is out of order; sort by the first field with LC_ALL=C")
-            previous = max(previous, key.encode())
-            if not rest.strip():
-                self.fault(number, f"{key!r} has nothing after it")
-            self.rows[key] = (rest.strip(), number)
-
-    def fault(self, line: int, what: str) -> None:
-        self.faults.append(f"{self.path}:{line}: {what}")
-
-
-class _Scan:
-    """All files of a data directory, the utterances that are sound, and every fault."""
-
-    def __init__(self, directory: Path, allow_pipes: bool, check_audio: bool) -> None:
-        if not directory.is_dir():
-            raise UserError(f"{directory}: no such data directory")
-        self.directory, self.allow_pipes, self.check_audio = directory, allow_pipes, check_audio
-        self.faults = [f"{directory / name}: missing" for name in REQUIRED if not (directory / name).is_file()]
-        names = (*REQUIRED, "segments", "utt2dur", "utt2prompt")
-        self.tables = {name: _Table(directory / name) for name in names if (directory / name).is_file()}
-        for table in self.tables.values():
-            self.faults += table.faults
-        self.utterances = (
-            [] if self.faults and not {"wav.scp", "text", "utt2spk"} <= self.tables.keys() else self._collect()
-        )
-        if "spk2utt" in self.tables:
-            self._check_speakers()
-        if (directory / "phones.ctm").is_file():
-            phones = self._phones()
-            self.utterances = [replace(u, phones=phones.get(u.id)) for u in self.utterances]
-        if "utt2prompt" in self.tables:
-            prompts = self._prompts()
-            self.utterances = [replace(u, prompt=prompts.get(u.id)) for u in self.utterances]
-
-    def _phones(self) -> dict[str, tuple[tuple[str, float], ...]]:
-        found: dict[str, list[tuple[str, float]]] = defaultdict(list)
-        for number, line in enumerate((self.directory / "phones.ctm").read_text(encoding="utf-8").splitlines(), 1):
-            try:
-                key, _, start, _, phone = line.split()
-                found[key].append(("" if phone == "sil" else phone, float(start)))
-            except ValueError:
-                self._fault("phones.ctm", number, "is not `<utterance> 1 <start> <duration> <phone>`")
-        return {key: tuple(phones) for key, phones in found.items()}
-
-    def _prompts(self) -> dict[str, Stretch]:
-        found = {}
-        for key, (rest, line) in self.tables["utt2prompt"].rows.items():
-            try:
-                start, end, path = rest.split(maxsplit=2)
-                stretch = Stretch(Path(path), float(start), float(end))
-                if not 0 <= stretch.start < stretch.end < float("inf"):
-                    raise ValueError
-            except ValueError:
-                self._fault(
-                    "utt2prompt", line, f"{key!r}: {rest!r} is not `<start> <end> <path>` with 0 <= start < end"
-                )
-                continue
-            if not stretch.path.is_absolute():
-                stretch = replace(stretch, path=self.directory / stretch.path)
-            if not stretch.path.is_file():
-                self._fault("utt2prompt", line, f"{key!r}: no such file {stretch.path}")
-                continue
-            found[key] = stretch
-        return found
-
-    def _fault(self, name: str, line: int, what: str) -> None:
-        self.faults.append(f"{self.directory / name}:{line}: {what}")
-
-    def _stretch(self, key: str) -> tuple[str, float, float | None] | None:
-        """Recording, start and end of an utterance; None and a fault when its segment is wrong."""
-        if "segments" not in self.tables:
-            return key, 0.0, None
-        if key not in self.tables["segments"].rows:
-            return None
-        rest, line = self.tables["segments"].rows[key]
-        try:
-            recording, start, end = rest.split()
-            if not 0 <= float(start) < float(end):
-                raise ValueError
-        except ValueError:
-            self._fault("segments", line, f"{key!r}: {rest!r} is not `<recording> <start> <end>` with 0 <= start < end")
-            return None
-        return recording, float(start), float(end)
-
-    def _sound(self, recording: str) -> Path | None:
-        rest, line = self.tables["wav.scp"].rows[recording]
-        if rest.endswith("|"):
-            if not self.allow_pipes:
-                self._fault("wav.scp", line, f"{recording!r} is a pipe; a command is not run unless pipes are allowed")
-                return None
-            raise UserError(f"{self.directory / 'wav.scp'}:{line}: run the pipe once and list the file it makes")
-        path = Path(rest)
-        path = path if path.is_absolute() or path.exists() else self.directory / path
-        if self.check_audio:
-            try:
-                audio.duration(path)
-            except UserError as error:
-                self._fault("wav.scp", line, str(error))
-                return None
-        return path
-
-    def _collect(self) -> list[Utterance]:
-        wav, text, utt2spk = (self.tables[name].rows for name in ("wav.scp", "text", "utt2spk"))
-        sounds = {recording: self._sound(recording) for recording in wav}
-        durations = self.tables["utt2dur"].rows if "utt2dur" in self.tables else {}
-        found = []
-        for key, (words, line) in text.items():
-            if key not in utt2spk:
-                self._fault("text", line, f"{key!r} has no line in utt2spk")
-                continue
-            stretch = self._stretch(key)
-            if stretch is None:
-                if key not in self.tables["segments"].rows:
-                    self._fault("text", line, f"{key!r} has no line in segments")
-                continue
-            recording, start, end = stretch
-            if recording not in wav:
-                self._fault("text", line, f"{key!r}: recording {recording!r} has no line in wav.scp")
-                continue
-            path = sounds[recording]
-            if path is None or not words:
-                continue
-            found.append(Utterance(key, path, words, utt2spk[key][0], start, end, self._duration(key, durations)))
-        for key, (_, line) in utt2spk.items():
-            if key not in text:
-                self._fault("utt2spk", line, f"{key!r} has no line in text")
-        return found
-
-    def _duration(self, key: str, durations: dict[str, tuple[str, int]]) -> float | None:
-        if key not in durations:
-            return None
-        rest, line = durations[key]
-        try:
-            seconds = float(rest)
-        except ValueError:
-            seconds = -1.0
-        if not 0 < seconds < float("inf"):
-            self._fault("utt2dur", line, f"{key!r}: {rest!r} is not a number of seconds")
-            return None
-        return seconds
-
-    def _check_speakers(self) -> None:
-        speakers = (
-            {key: speaker for key, (speaker, _) in self.tables["utt2spk"].rows.items()}
-            if ("utt2spk" in self.tables)
-            else {}
-        )
-        listed: set[str] = set()
-        for speaker, (rest, line) in self.tables["spk2utt"].rows.items():
-            for key in rest.split():
-                listed.add(key)
-                if speakers.get(key) != speaker:
-                    self._fault("spk2utt", line, f"{key!r} is not an utterance of {speaker!r} in utt2spk")
-        for key in speakers.keys() - listed:
-            self._fault("utt2spk", self.tables["utt2spk"].rows[key][1], f"{key!r} is missing from spk2utt")
-
-
-def validate(directory: str | Path, *, allow_pipes: bool = False, check_audio: bool = True) -> list[str]:
-    """Every fault of a data directory as `file:line: what is wrong`; an empty list means it is sound."""
-    return _Scan(Path(directory), allow_pipes, check_audio).faults
+def validate(directory: str | Path, *, allow_pipes: bool = False, language: str = "en-us") -> list[str]:
+    """Every error of a data directory as `file:line: what is wrong`; an empty list means that it can be used."""
+    return [str(p) for p in check(Path(directory), allow_pipes=allow_pipes, language=language).errors]
 
 
 def read(directory: str | Path) -> list[Utterance]:
-    """The utterances of a sound data directory. Raises UserError that names the first fault."""
-    scan = _Scan(Path(directory), allow_pipes=False, check_audio=False)
-    if scan.faults:
-        more = f" (and {len(scan.faults) - 1} more; see valle-prepare validate)" if len(scan.faults) > 1 else ""
-        raise UserError(f"{scan.faults[0]}{more}")
-    if not scan.utterances:
+    """Read the utterances of a data directory. Raises UserError that names the first error of its files."""
+    report = check(Path(directory), contents=False)
+    if report.errors:
+        more = f" (and {len(report.errors) - 1} more)" if len(report.errors) > 1 else ""
+        raise UserError(f"{report.errors[0]}{more}; see valle-prepare validate, and fix")
+    if not report.utterances:
         raise UserError(f"{directory}: holds no utterances")
-    return scan.utterances
+    return report.utterances
 
 
 def write(directory: str | Path, utterances: list[Utterance]) -> None:
-    """Write a data directory, sorted; `segments` where an utterance has an end, `utt2dur` where durations are known."""
+    """Write a data directory. What is read back is equal, where paths are absolute.
+
+    segments is written where an utterance is part of a recording, utt2dur where all durations are available, phones.ctm
+    where an utterance is aligned, and utt2prompt where one has a prompt; those of before are removed where not.
+
+    Raises UserError for an utterance that the files cannot hold, such as one whose id contains a space.
+    """
     directory = Path(directory)
     utterances = sorted(utterances, key=lambda u: u.id.encode())
+    seen: set[str] = set()
+    for u in utterances:
+        _check_writable(u, seen)
     tables: dict[str, list[str]] = {"text": [f"{u.id} {u.text}" for u in utterances]}
     tables["utt2spk"] = [f"{u.id} {u.speaker}" for u in utterances]
     by_speaker = defaultdict(list)
     for u in utterances:
         by_speaker[u.speaker].append(u.id)
     tables["spk2utt"] = [f"{s} {' '.join(by_speaker[s])}" for s in sorted(by_speaker, key=str.encode)]
-    if any(u.end is not None for u in utterances):
-        recordings = {u.path: u.path.stem for u in utterances}
-        if len(set(recordings.values())) < len(recordings):  # such as SPEAKER/0001.wav of several speakers
-            recordings = {path: f"{path.parent.name}-{path.stem}" for path in recordings}
-        if len(set(recordings.values())) < len(recordings):
-            raise UserError(f"{directory}: two recordings have the same file name; segments need distinct names")
+    if any(u.end is not None or u.start or u.recording for u in utterances):
+        names = _recording_names(utterances)
+        ends = [u.end if u.end is not None else audio.duration(u.path) for u in utterances]
         tables["segments"] = [
-            f"{u.id} {recordings[u.path]} {u.start:g} {u.end if u.end is not None else audio.duration(u.path):g}"
-            for u in utterances
+            f"{u.id} {names[u.path]} {_seconds(u.start)} {_seconds(end)}"
+            for u, end in zip(utterances, ends, strict=True)
         ]
-        scp = [f"{name} {path.resolve()}" for path, name in recordings.items()]
-        tables["wav.scp"] = sorted(scp, key=str.encode)
+        tables["wav.scp"] = sorted((f"{name} {path.absolute()}" for path, name in names.items()), key=str.encode)
     else:
-        tables["wav.scp"] = [f"{u.id} {u.path.resolve()}" for u in utterances]
+        tables["wav.scp"] = [f"{u.id} {u.path.absolute()}" for u in utterances]
     if all(u.duration is not None for u in utterances):
-        tables["utt2dur"] = [f"{u.id} {u.duration:.3f}" for u in utterances]
+        tables["utt2dur"] = [f"{u.id} {_seconds(u.duration or 0.0)}" for u in utterances]
     if any(u.phones for u in utterances):
         tables["phones.ctm"] = [line for u in utterances for line in _ctm(u)]
     prompts = [(u.id, u.prompt) for u in utterances if u.prompt is not None]
     if prompts:
-        tables["utt2prompt"] = [f"{key} {p.start:.3f} {p.end:.3f} {p.path.resolve()}" for key, p in prompts]
+        tables["utt2prompt"] = [
+            f"{key} {_seconds(p.start)} {_seconds(p.end)} {p.path.absolute()}" for key, p in prompts
+        ]
     for name, lines in tables.items():
         write_text(directory / name, "".join(f"{line}\n" for line in lines))
+    for name in (*OPTIONAL, "phones.ctm"):
+        if name not in tables:
+            (directory / name).unlink(missing_ok=True)
+
+
+def _check_writable(u: Utterance, seen: set[str]) -> None:
+    """Raise UserError for an utterance that the files cannot hold; `seen` collects the ids."""
+    if wrong := file_name_problem(u.id):
+        raise UserError(f"utterance {u.id!r}: its id {wrong}; rename it")
+    if u.id in seen:
+        raise UserError(f"utterance {u.id!r}: occurs twice; give each its own id")
+    seen.add(u.id)
+    for name, value in (("id", u.id), ("speaker", u.speaker), ("recording", u.recording or "-")):
+        if value.split() != [value]:
+            raise UserError(f"utterance {u.id!r}: its {name} {value!r} is not one word; rename it")
+    for name, value in (("text", u.text), ("path", str(u.path))):
+        if not value or value != value.strip(" \t") or _LINE_BREAKING.search(value):
+            raise UserError(f"utterance {u.id!r}: its {name} {value!r} is not one line; take out what surrounds it")
+    for _, start in u.phones or ():
+        if not start >= 0:
+            raise UserError(f"utterance {u.id!r}: a phone begins at {start} s; align it again")
+
+
+def _recording_names(utterances: list[Utterance]) -> dict[Path, str]:
+    """The name of each recording in wav.scp: the one it had, or its file's, made distinct."""
+    names = {u.path: u.recording for u in utterances if u.recording}
+    taken = set(names.values())
+    for path in sorted({u.path for u in utterances} - names.keys()):
+        stem = re.sub(r"\s+", "_", path.stem)
+        name = stem
+        count = 1
+        while name in taken:
+            count += 1
+            name = f"{stem}_{count}"
+        taken.add(name)
+        names[path] = name
+    return names
+
+
+def _seconds(value: float) -> str:
+    """The shortest decimal that reads back as the same number."""
+    return repr(float(value))
 
 
 def _ctm(u: Utterance) -> list[str]:
+    """The lines of phones.ctm. Their durations are for other programs: we read the starts."""
     phones = u.phones or ()
     starts = [start for _, start in phones]
     ends = [*starts[1:], u.duration or starts[-1]] if phones else []
     return [
-        f"{u.id} 1 {start:.3f} {max(0.0, end - start):.3f} {phone or 'sil'}"
+        f"{u.id} 1 {_seconds(start)} {max(0.0, end - start):.3f} {phone or 'sil'}"
         for (phone, start), end in zip(phones, ends, strict=True)
     ]
 
 
-def fix(directory: str | Path) -> tuple[int, list[str]]:
-    """Sort the files and drop what is not sound. Returns how many utterances stay, and the faults that were there."""
-    scan = _Scan(Path(directory), allow_pipes=False, check_audio=True)
-    if not scan.utterances:
-        raise UserError(f"{directory}: nothing would be left; first fault: {(scan.faults or ['it is empty'])[0]}")
-    if scan.faults:
-        (Path(directory) / "phones.ctm").unlink(missing_ok=True)
-        write(directory, scan.utterances)
-        if "utt2dur" in scan.tables and any(u.duration is None for u in scan.utterances):
-            (Path(directory) / "utt2dur").unlink()
-    return len(scan.utterances), scan.faults
+def fix(directory: str | Path, language: str = "en-us") -> tuple[int, Report]:
+    """Repair a data directory and drop the utterances that cannot be used.
+
+    The files are sorted, spaces and line ends made plain, ids made fit to name files, segments cut at the end of their
+    recording, and durations taken from the audio. The files of before are kept in the folder `.backup`.
+
+    Args:
+        directory: Data directory.
+        language: espeak-ng's tag of the language that the texts must be speakable in.
+
+    Returns:
+        How many utterances remain, and what was wrong.
+
+    Raises:
+        UserError: Nothing would remain.
+    """
+    directory = Path(directory)
+    report = check(directory, language=language)
+    if not report.utterances:
+        first = report.problems[0] if report.problems else "it is empty"
+        raise UserError(f"{directory}: nothing would be left; first error: {first}")
+    names = [name for name in (*REQUIRED, *OPTIONAL, "phones.ctm") if (directory / name).is_file()]
+    if report.problems:
+        (directory / BACKUP).mkdir(exist_ok=True)
+        for name in names:
+            shutil.copyfile(directory / name, directory / BACKUP / name)
+        write(directory, report.utterances)
+    return len(report.utterances), report
 
 
 def split(utterances: list[Utterance], speakers: int, seed: int = 0) -> tuple[list[Utterance], list[Utterance]]:
     """Part off `speakers` randomly chosen speakers: (the rest, theirs). No speaker is on both sides."""
     names = sorted({u.speaker for u in utterances})
     if not 0 < speakers < len(names):
-        raise UserError(f"cannot part {speakers} speakers off a directory of {len(names)}")
+        raise UserError(f"cannot hold out {speakers} of {len(names)} speakers; choose from 1 to all but 1")
     chosen = set(random.Random(seed).sample(names, speakers))
     return [u for u in utterances if u.speaker not in chosen], [u for u in utterances if u.speaker in chosen]
 
@@ -323,7 +202,7 @@ def split_listed(utterances: list[Utterance], speaker_list: Path) -> tuple[list[
     """Part the speakers off that a file names, one a line. Raises UserError for one who says nothing here."""
     if not speaker_list.is_file():
         raise UserError(f"{speaker_list}: no such list of speakers")
-    listed = set(speaker_list.read_text(encoding="utf-8").split())
+    listed = set(read_text(speaker_list).split())
     if unknown := sorted(listed - {u.speaker for u in utterances}):
         raise UserError(f"{speaker_list}: {unknown[0]!r} is no speaker of the data; take it out of the list")
     rest, held_out = [u for u in utterances if u.speaker not in listed], [u for u in utterances if u.speaker in listed]
@@ -335,7 +214,7 @@ def split_listed(utterances: list[Utterance], speaker_list: Path) -> tuple[list[
 def split_utterances(utterances: list[Utterance], count: int, seed: int = 0) -> tuple[list[Utterance], list[Utterance]]:
     """Part off `count` randomly chosen utterances: (the rest, these). For corpora of one speaker."""
     if not 0 < count < len(utterances):
-        raise UserError(f"cannot part {count} utterances off a directory of {len(utterances)}")
+        raise UserError(f"cannot hold out {count} of {len(utterances)} utterances; choose from 1 to all but 1")
     chosen = {u.id for u in random.Random(seed).sample(utterances, count)}
     return [u for u in utterances if u.id not in chosen], [u for u in utterances if u.id in chosen]
 

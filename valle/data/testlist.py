@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from valle.errors import UserError
+from valle.files import file_name_problem
 
 COLUMNS = ("prompt", "text", "prompt_text", "reference", "speaker", "id")
 
@@ -71,8 +72,8 @@ def _line(path: Path, number: int, fields: dict[str, str]) -> TestLine:
     key = fields.get("id") or f"{number - 1:04d}"
     if not fields["prompt"] or not fields["text"]:
         raise UserError(f"{path}, line {number}: prompt and text must not be empty")
-    if "/" in key or key.startswith("."):
-        raise UserError(f"{path}, line {number}: the id {key!r} cannot name a file; leave out '/' and a leading '.'")
+    if wrong := file_name_problem(key):
+        raise UserError(f"{path}, line {number}: the id {key!r} {wrong}, so it cannot name a file; rename it")
     files = {name: path.parent / fields[name] for name in ("prompt", "reference") if fields.get(name)}
     for name, file in files.items():
         if not file.is_file():

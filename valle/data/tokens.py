@@ -29,12 +29,12 @@ from valle import audio
 from valle.codec import Codec
 from valle.data import kaldi
 from valle.data.alignment import SpokenPhones, symbol_starts
+from valle.data.utterance import MAX_DURATION
 from valle.errors import UserError
-from valle.files import write_text
+from valle.files import read_text, write_text
 from valle.text import PADDING, Vocabulary, normalize, phonemize
 
 BATCH = 16  # utterances encoded at a time
-MAX_DURATION = 40.0  # seconds; a longer utterance is refused: give its segments
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,35 @@ class TokensConfig:
         path = directory / "config.json"
         if not path.is_file():
             raise UserError(f"{directory}: holds no tokens; make them with valle-tokenize")
-        return cls(**json.loads(path.read_text()))
+        try:
+            return cls(**_read_json(path))
+        except TypeError as error:
+            raise UserError(f"{path}: is damaged or of another version; remove it and tokenize again") from error
 
     @property
     def shards(self) -> int:
         return -(-self.utterances // self.shard_size)
 
 
+def _read_json(path: Path) -> dict[str, Any]:
+    """An object of a JSON file that tokenizing wrote. Raises UserError when it is damaged."""
+    try:
+        content = json.loads(read_text(path))
+    except ValueError as error:
+        raise UserError(f"{path}: is damaged ({error}); remove it and tokenize again") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: is damaged (no JSON object); remove it and tokenize again")
+    return content
+
+
 def ranks() -> tuple[int, int]:
     """This process's rank and the number of ranks, as torchrun or SLURM tell; (0, 1) alone."""
     for rank, world in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
         if rank in os.environ and world in os.environ:
-            return int(os.environ[rank]), int(os.environ[world])
+            try:
+                return int(os.environ[rank]), int(os.environ[world])
+            except ValueError as error:
+                raise UserError(f"{rank} and {world}: must be whole numbers, as torchrun or SLURM set them") from error
     return 0, 1
 
 
@@ -206,7 +223,7 @@ def read_markers(directory: Path) -> list[dict]:
         raise UserError(
             f"{directory}: {len(missing)} of {config.shards} shards are missing; run the same valle-tokenize again"
         )
-    return [json.loads(_marker(directory, i).read_text()) for i in range(config.shards)]
+    return [_read_json(_marker(directory, i)) for i in range(config.shards)]
 
 
 def read_vocabulary(directories: list[Path]) -> Vocabulary:

@@ -498,7 +498,7 @@ def _forget_other_settings(folder: Path, settings: dict[str, str]) -> None:
     }
     document = {**settings, "weights": weights, "scores": [field.name for field in fields(Score)]}
     path, text = folder / SETTINGS, json.dumps(document, indent=2) + "\n"
-    if path.is_file() and path.read_text() != text:
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
         (folder / JUDGED).unlink(missing_ok=True)
         shutil.rmtree(folder / "codec", ignore_errors=True)
     write_text(path, text)

@@ -102,7 +102,9 @@ def commit() -> str:
         return f"valle {version('valle')}"
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, encoding="utf-8"
+        ).stdout.strip()
 
     changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)*RESULTS.md")
     return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
@@ -139,7 +141,7 @@ def write_results(path: Path, title: str, table: str, made: dict[str, str]) -> N
     section = "\n".join(
         [begin, table, f"Commit {made['commit']}, {made['date']}:", "", *(f"    {line}" for line in how if line), end]
     )
-    before = path.read_text() if path.is_file() else "# Results\n"
+    before = path.read_text(encoding="utf-8") if path.is_file() else "# Results\n"
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
     if pattern.search(before):
         text = pattern.sub(lambda _: section, before, count=1)

@@ -53,7 +53,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         if path.suffix == ".safetensors":
-            sizes = json.loads(path.with_suffix(".json").read_text())["hyper_parameters"]
+            sizes = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["hyper_parameters"]
             return {"hyper_parameters": sizes, "state_dict": {k: v.float() for k, v in load_file(path).items()}}
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         checkpoint["hyper_parameters"], checkpoint["state_dict"]

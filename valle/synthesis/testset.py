@@ -19,7 +19,7 @@ from valle.data.kaldi import Utterance
 from valle.data.testlist import read_test_list
 from valle.devices import MAX_SEED
 from valle.errors import UserError
-from valle.files import append_line, atomic_path, write_text
+from valle.files import append_line, atomic_path, file_in, write_text
 from valle.models.sampling import NARSampling, Sampling
 from valle.synthesis.prompt import MAX_PROMPT, MIN_PROMPT, VOICE_PROMPT, Prompt
 from valle.synthesis.tts import TTS, Speech
@@ -168,18 +168,14 @@ def speak_all(
     folder = output / "prompts"
     recordings = {}
     for request in wanted:
-        recordings[request.id] = folder / f"{request.id}.wav"
+        recordings[request.id] = file_in(folder, request.id, ".wav")
         if not recordings[request.id].is_file():
             request.prompt.read().save(recordings[request.id])
     lines = sorted((f"{key} {path.resolve()}\n" for key, path in recordings.items()), key=str.encode)
     write_text(output / PROMPTS, "".join(lines))
 
-    def paths(request: Request) -> list[Path]:
-        if options.candidates == 1:
-            return [output / f"{request.id}.wav"]
-        return [output / f"{request.id}-{c + 1}.wav" for c in range(options.candidates)]
-
-    missing = [(i, r) for i, r in enumerate(wanted) if not all(path.is_file() for path in paths(r))]
+    files = {request.id: output_paths(output, request, options.candidates) for request in wanted}
+    missing = [(i, r) for i, r in enumerate(wanted) if not all(path.is_file() for path in files[r.id])]
     with Progress() as progress:
         task = progress.add_task("synthesizing", total=len(missing))
         for start in range(0, len(missing), options.batch_size):
@@ -199,10 +195,16 @@ def speak_all(
             work = (time.perf_counter() - begin) / sum(speech.audio.duration for speech in spoken)
             if options.protocol == "continuation" and source.is_dir():
                 spoken = _with_beginnings(tts, voices, spoken, options.candidates)
-            for path, speech in zip([p for _, r in batch for p in paths(r)], spoken, strict=True):
+            for path, speech in zip([p for _, r in batch for p in files[r.id]], spoken, strict=True):
                 _write(path, speech, work)
             progress.advance(task, len(batch))
     return len(missing)
+
+
+def output_paths(output: Path, request: Request, candidates: int) -> list[Path]:
+    """The audio file of each candidate of a request. Raises UserError for an id that would lead out of the folder."""
+    endings = [".wav"] if candidates == 1 else [f"-{c + 1}.wav" for c in range(candidates)]
+    return [file_in(output, request.id, ending) for ending in endings]
 
 
 def _write(path: Path, speech: Speech, rtf: float) -> None:
@@ -235,4 +237,7 @@ def read_prompts(output: Path) -> dict[str, Path]:
     path = output / PROMPTS
     if not path.is_file():
         raise UserError(f"{output}: holds no {PROMPTS}; synthesize with valle-synth --data first")
-    return {key: Path(place) for key, _, place in (line.partition(" ") for line in path.read_text().splitlines())}
+    return {
+        key: Path(place)
+        for key, _, place in (line.partition(" ") for line in path.read_text(encoding="utf-8").splitlines())
+    }

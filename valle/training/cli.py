@@ -124,7 +124,7 @@ def with_bases(arguments: list[str]) -> list[str]:
 def _chain(recipe: Path) -> list[Path]:
     chain = [recipe]
     while chain[0].is_file():  # what is no file the parser reports
-        document = yaml.safe_load(chain[0].read_text())
+        document = yaml.safe_load(chain[0].read_text(encoding="utf-8"))
         base = document.get("base") if isinstance(document, dict) else None
         if base is None:
             break

@@ -172,7 +172,7 @@ def _from_ends(pairs: list[tuple[str, float]]) -> list[tuple[str, float]]:
 
 def _spoken(command: Callable[[Path], list[str]], output: Callable[[str, Path], list[tuple[str, float]]]) -> Speech:
     with tempfile.TemporaryDirectory() as folder:
-        run = subprocess.run(command(Path(folder)), capture_output=True, text=True, check=True)
+        run = subprocess.run(command(Path(folder)), capture_output=True, text=True, check=True, encoding="utf-8")
         sound = audio.read(Path(folder) / "out.wav")
         return Speech(sound.samples, sound.sample_rate, _from_ends(output(run.stdout, Path(folder))))
 
@@ -211,7 +211,9 @@ class Festival:
     def __init__(self) -> None:
         if not shutil.which("festival"):
             raise missing(self.package)
-        listed = subprocess.run(["festival", "-b", "(print (voice.list))"], capture_output=True, text=True, check=True)
+        listed = subprocess.run(
+            ["festival", "-b", "(print (voice.list))"], capture_output=True, text=True, check=True, encoding="utf-8"
+        )
         self.installed = [voice for voice in self.ALL if voice in listed.stdout]
         if not self.installed:
             raise missing("festvox-us-slt-hts")
@@ -234,7 +236,7 @@ class Festival:
             ]
 
         def phones(_: str, folder: Path) -> list[tuple[str, float]]:
-            rows = (folder / "out.seg").read_text().partition("#\n")[2].splitlines()
+            rows = (folder / "out.seg").read_text(encoding="utf-8").partition("#\n")[2].splitlines()
             return [(fields[2], float(fields[0])) for fields in map(str.split, rows) if len(fields) == 3]
 
         return _spoken(command, phones)

@@ -49,7 +49,9 @@ def fortunes() -> list[str]:
 def king_james() -> list[str]:
     if not (bible := shutil.which("bible")):
         return []
-    verses = subprocess.run([bible, "-f", "gen1:1-rev22:21"], capture_output=True, text=True, check=True).stdout
+    verses = subprocess.run(
+        [bible, "-f", "gen1:1-rev22:21"], capture_output=True, text=True, check=True, encoding="utf-8"
+    ).stdout
     return [s for verse in verses.splitlines() for s in _parted(verse.partition(" ")[2].replace("LORD", "Lord"))]
 
 
