@@ -387,7 +387,7 @@ def test_too_few_training_utterances_are_one_line(tmp_path: Path, count: int, us
     kaldi.write(tmp_path / "data", utterances)
     command("valle-tokenize", tmp_path / "data", tmp_path / "tokens", "--codec", "mini")
     module = TokensDataModule([tmp_path / "tokens"], [tmp_path / "tokens"], max_utterance=1.0)
-    with pytest.raises(UserError, match=f"tokens: {usable} utterances of at most 1 s"):
+    with pytest.raises(UserError, match=f"tokens: {usable} utterances to train on of at most 1 s"):
         module.train_dataloader()
 
 

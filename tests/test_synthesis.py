@@ -16,9 +16,10 @@ import valle
 from tests.conftest import command
 from valle import audio
 from valle.data import kaldi
+from valle.evaluation.score import read_items
 from valle.models.sampling import NARSampling, Sampling
 from valle.synthesis import TTS, Prompt
-from valle.synthesis.testset import choose_prompts
+from valle.synthesis.testset import choose_prompts, read_prompts
 
 TEXT = "The baker sold a loaf."
 
@@ -161,6 +162,22 @@ def test_a_continuation_begins_with_its_prompt(tts: TTS, corpus: Path, run_direc
             spoken = audio.read(tmp_path / f"{prompt.stem}-{candidate}.wav").samples
             assert len(spoken) > 16_000  # a second of prompt, and something after it
             np.testing.assert_allclose(spoken[:12_000], tts.codec.decode(given)[:12_000], atol=2e-3)
+
+
+def test_a_speakers_only_recording_is_not_what_its_voice_is_compared_with(
+    corpus: Path, run_directory: Path, tmp_path: Path
+) -> None:
+    utterances = kaldi.read(corpus / "test_unseen")
+    by_speaker = {u.speaker: u for u in utterances}
+    alone, other = list(by_speaker.values())[:2]
+    pair = [u for u in utterances if u.speaker == other.speaker][:2]
+    kaldi.write(tmp_path / "data", [alone, *pair])
+    command("valle-synth", "--model", run_directory, "--data", tmp_path / "data", "--output-dir", tmp_path / "wav")
+    prompts = read_prompts(tmp_path / "wav")
+    assert prompts[alone.id] is None
+    assert all(prompts[u.id] is not None for u in pair)
+    items = read_items(tmp_path / "data", tmp_path / "wav")
+    assert [item.id for item in items if item.prompt is None] == [alone.id]
 
 
 def test_text_that_is_gone_on_from_is_read_once(tts: TTS, speech: Path) -> None:

@@ -98,3 +98,53 @@ def _cuts(directory: Path):
 def test_no_seconds_of_speech_are_refused(option: str, tokens: Path) -> None:
     with pytest.raises(UserError, match=option):
         TokensDataModule([str(tokens / "train")], [str(tokens / "valid")], **{option: 0.0})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("learning_rate", float("nan")),
+        ("learning_rate", -1.0),
+        ("dropout", 1.0),
+        ("weight_decay", float("inf")),
+        ("warmup_steps", -5),
+        ("layers", 0),
+        ("heads", 0),
+        ("ffn_dim", -4),
+        ("lora_rank", -2),
+        ("codebook_size", 0),
+        ("guided_attention", float("nan")),
+    ],
+)
+@pytest.mark.parametrize("module", [ARModule, NARModule])
+def test_a_hyper_parameter_that_nothing_can_be_trained_with_is_refused(module: type, name: str, value: float) -> None:
+    with pytest.raises(UserError, match=f"--model.init_args.{name} {value}"):
+        module(["<pad>", "a"], **(SIZES | {name: value}))
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value"),
+    [(ARModule, "voice_prompt", -3.0), (ARModule, "group_size", 3), (NARModule, "num_codebooks", 0),
+     (NARModule, "frame_rate", float("nan")), (NARModule, "prompt_seconds", -1.0), (NARModule, "prefix_prompts", 2.0)],
+)  # fmt: skip
+def test_so_is_one_of_one_kind_of_model(module: type, name: str, value: float) -> None:
+    with pytest.raises(UserError, match=f"--model.init_args.{name} {value}"):
+        module(["<pad>", "a"], **(SIZES | {name: value}))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--config", "bad.yaml"], "bad.yaml: not YAML"),
+        (["--config", "none.yaml"], "none.yaml"),
+        (["--model", "NoSuch"], "NoSuch"),
+        (["--trainer.max_steps", "many"], "trainer.max_steps"),
+        (["--modle", "3"], "--modle"),
+    ],
+)
+def test_a_command_line_that_cannot_be_parsed_is_one_line(tmp_path: Path, arguments: list[str], named: str) -> None:
+    (tmp_path / "bad.yaml").write_text("a: [1\n", encoding="utf-8")
+    done = command("valle-train", "fit", *arguments, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert named in done.stderr

@@ -126,7 +126,7 @@ def read_items(source: Path, folder: Path) -> list[Item]:
         utterances = kaldi.read(source)
         prompts: dict[str, Path | None] = dict.fromkeys(u.id for u in utterances)
         if (folder / PROMPTS).is_file():
-            prompts = {**read_prompts(folder)}
+            prompts = read_prompts(folder)
         found = [
             Item(u.id, u.speaker, u.text, prompts[u.id], u, _candidates(folder, u.id))
             for u in utterances
@@ -435,7 +435,10 @@ def _resampled(sound: Audio) -> np.ndarray:
 def notes_of(items: Sequence[Item], scores: Sequence[Score]) -> list[str]:
     """What a report says was not scored: utterances without a prompt, and `failures_of` the scorers."""
     alone = sum(item.prompt is None for item in items)
-    missing_prompts = [f"SIM-o, SIM-r and own voice not scored: no {PROMPTS} names the prompts"] if alone else []
+    missing_prompts = []
+    if alone:
+        reason = f"no {PROMPTS} names another recording of the speaker as the prompt"
+        missing_prompts = [f"SIM-o, SIM-r and own voice not scored for {alone} of {len(items)} utterances: {reason}"]
     return missing_prompts + failures_of(scores)
 
 

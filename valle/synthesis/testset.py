@@ -24,7 +24,8 @@ from valle.models.sampling import NARSampling, Sampling
 from valle.synthesis.prompt import MAX_PROMPT, MIN_PROMPT, VOICE_PROMPT, Prompt
 from valle.synthesis.tts import TTS, Speech
 
-PROMPTS = "prompts.scp"  # <utterance> <recording of its prompt>
+PROMPTS = "prompts.scp"  # <utterance> <recording of its prompt>, or OWN
+OWN = "-"  # of an utterance whose prompt is its own recording: similarity to that would say nothing
 SPEECH = "speech.jsonl"  # a line a file: seconds, seconds of work a second (of its batch), whether it found no end
 CODES = "codes"  # a folder of <file>.npy (time, codebook)
 PROTOCOLS = ("closest", "reference", "continuation")
@@ -171,8 +172,10 @@ def speak_all(
         recordings[request.id] = file_in(folder, request.id, ".wav")
         if not recordings[request.id].is_file():
             request.prompt.read().save(recordings[request.id])
-    lines = sorted((f"{key} {path.resolve()}\n" for key, path in recordings.items()), key=str.encode)
-    write_text(output / PROMPTS, "".join(lines))
+    # A continuation's prompt is its own recording, too, but that is what the papers score it by.
+    own = {r.id for r in wanted if source.is_dir() and r.prompt.utterance.id == r.id and r.prompt.text != ""}
+    lines = [f"{key} {OWN if key in own else path.resolve()}\n" for key, path in recordings.items()]
+    write_text(output / PROMPTS, "".join(sorted(lines, key=str.encode)))
 
     files = {request.id: output_paths(output, request, options.candidates) for request in wanted}
     missing = [(i, r) for i, r in enumerate(wanted) if not all(path.is_file() for path in files[r.id])]
@@ -232,12 +235,11 @@ def _with_beginnings(tts: TTS, voices: list[Prompt], spoken: list[Speech], candi
     ]
 
 
-def read_prompts(output: Path) -> dict[str, Path]:
-    """The prompt of each utterance. Raises UserError when nothing was synthesized there."""
+def read_prompts(output: Path) -> dict[str, Path | None]:
+    """The prompt of each utterance, None where it is the utterance's own recording. Raises UserError when nothing was
+    synthesized there."""
     path = output / PROMPTS
     if not path.is_file():
         raise UserError(f"{output}: holds no {PROMPTS}; synthesize with valle-synth --data first")
-    return {
-        key: Path(place)
-        for key, _, place in (line.partition(" ") for line in path.read_text(encoding="utf-8").splitlines())
-    }
+    pairs = [line.split(" ", 1) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {key: None if place == OWN else Path(place) for key, place in pairs}

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning as L
 import torch
@@ -124,7 +124,10 @@ def with_bases(arguments: list[str]) -> list[str]:
 def _chain(recipe: Path) -> list[Path]:
     chain = [recipe]
     while chain[0].is_file():  # what is no file the parser reports
-        document = yaml.safe_load(chain[0].read_text(encoding="utf-8"))
+        try:
+            document = yaml.safe_load(chain[0].read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UserError(f"{chain[0]}: not YAML ({' '.join(str(error).split())[:200]})") from error
         base = document.get("base") if isinstance(document, dict) else None
         if base is None:
             break
@@ -135,6 +138,17 @@ def _chain(recipe: Path) -> list[Path]:
             raise UserError(f"{chain[0]}: its base {base!r} builds on it")
         chain.insert(0, path)
     return chain
+
+
+class _Parser(LightningArgumentParser):
+    """Reports what it cannot parse as a UserError of one line, without the usage of all options."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise the UserError that a class raised, or one with the parser's message."""
+        found: BaseException | None = ex
+        while found is not None and not isinstance(found, UserError):
+            found = found.__cause__ or found.__context__
+        raise found or UserError(f"{' '.join(message.split())[:400]}; see valle-train fit --help") from ex
 
 
 class TrainCLI(LightningCLI):
@@ -296,4 +310,5 @@ def _run(arguments: list[str] | None) -> None:
         },
         seed_everything_default=0,
         args=arguments,
+        parser_class=_Parser,
     )

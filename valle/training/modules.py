@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
 import lightning as L
 import torch
 import torch.nn.functional as F
@@ -40,6 +44,33 @@ def whole_groups(codes: Tensor, lengths: Tensor, size: int) -> tuple[Tensor, Ten
     return _take(codes, cut[:, None] + frames), lengths - cut
 
 
+COUNTS = ("codebook_size", "num_codebooks", "layers", "heads", "dim", "ffn_dim", "prompt_frames", "latent_dim")
+ABOVE_ZERO = ("learning_rate", "frame_rate", "prompt_seconds")
+FROM_ZERO = ("weight_decay", "guided_attention", "early_stages", "prompt_seconds_most")
+FROM_ZERO_COUNTS = ("warmup_steps", "lora_rank", "expectation_layers")
+SHARES = ("voice_prompt", "prefix_prompts")
+
+
+def check_ranges(values: Mapping[str, Any]) -> None:
+    """Raise UserError for the first hyper-parameter that no model can be trained with."""
+    for name, value in values.items():
+        wanted = None
+        if name in COUNTS and value < 1:
+            wanted = "at least 1"
+        elif name in ABOVE_ZERO and not 0 < value < math.inf:
+            wanted = "more than 0"
+        elif name in FROM_ZERO + FROM_ZERO_COUNTS and not 0 <= value < math.inf:
+            wanted = "0 or more"
+        elif name in SHARES and not 0 <= value <= 1:
+            wanted = "0 to 1"
+        elif name == "dropout" and not 0 <= value < 1:
+            wanted = "0 to less than 1"
+        elif name == "group_size" and value not in (1, 2, 4, 8):
+            wanted = "1, 2, 4 or 8"
+        if wanted:
+            raise UserError(f"--model.init_args.{name} {value}: give {wanted}")
+
+
 class _Module(L.LightningModule):
     """What both have in common: AdamW with linear warm-up and decay, seeded steps, the vocabulary, how blocks run."""
 
@@ -50,6 +81,7 @@ class _Module(L.LightningModule):
         self.save_hyperparameters()
         if not 0 <= self.hparams["seed"] < 2**64:
             raise UserError(f"--model.init_args.seed {self.hparams['seed']}: give a number from 0 to 2^64 - 1")
+        check_ranges(self.hparams)
         self.vocabulary = Vocabulary(list(self.hparams["vocabulary"]))
         self._utterances: list[str] = []  # of the step being taken
         self.sharded = False
