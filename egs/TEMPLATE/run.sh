@@ -15,7 +15,7 @@ ar_config=../../recipes/mini/ar.yaml
 nar_config=../../recipes/mini/nar.yaml
 init=small             # bundled model or run directory that both trainings go on from; none: from nothing
 shard_size=500
-held_out=10            # utterances for validation, and as many for the test
+held_out=              # utterances for validation, and as many for the test; empty: a tenth, from 1 to 100
 test_utterances=10     # scored
 
 . ../utils/parse_options.sh
@@ -27,6 +27,13 @@ train_sets=train valid_sets=valid test_set=test
 if wanted 1; then
   step 1-prepare valle-prepare list "$list" data/all
   step 1-validate valle-prepare validate data/all
+  count=$(wc -l <data/all/text)
+  [ -n "$held_out" ] || held_out=$((count < 10 ? 1 : count < 1000 ? count / 10 : 100))
+  if [ $((count - 2 * held_out)) -lt 2 ]; then
+    echo "$0: $list has $count recordings, too few for --held-out $held_out: twice as many are held out, for validation" \
+      "and test, and 2 must be left to train on" >&2
+    exit 2
+  fi
   step 1-valid valle-prepare split data/all data/rest data/valid --utterances "$held_out"
   step 1-test valle-prepare split data/rest data/train data/test --utterances "$held_out"
 fi

@@ -1,26 +1,66 @@
 # Turns every variable set above the line that sources this file into an option: --some-name VALUE sets some_name.
+# A relative path is seen from where the user stands: $OLDPWD, since a run.sh first goes to its own folder.
 # Afterwards $recipe_command is the command as it was given, to be told beside its results.
+
+# The options of a run.sh, and of options.sh where it sources that: name, default, what the comment behind says.
+list_options() {
+  {
+    ! grep -q '^\. \.\./utils/options\.sh' "${0##*/}" || cat ../utils/options.sh
+    sed '/parse_options\.sh/,$d' "${0##*/}"
+  } | awk '
+    /^[a-z][a-z0-9_]*=/ {
+      name = $0; sub(/=.*/, "", name)
+      value = substr($0, length(name) + 2)
+      if (match(value, /[ \t]*# */)) {
+        about[name] = substr(value, RSTART + RLENGTH)
+        value = substr(value, 1, RSTART - 1)
+      }
+      gsub(/[ \t]+$/, "", value)
+      if (!(name in defaults)) order[++count] = name
+      defaults[name] = value
+    }
+    END {
+      for (i = 1; i <= count; i++) {
+        option = order[i]; gsub(/_/, "-", option)
+        value = defaults[order[i]]
+        printf "  --%-22s %s(default: %s)\n", option, about[order[i]] (about[order[i]] == "" ? "" : " "), \
+          value == "" ? "empty" : value
+      }
+    }'
+}
+
+# VALUE of option NAME, absolute where it is a path: one that the recipe makes, or one that is there.
+seen_from_caller() {
+  case "$1:$2" in
+    *:/* | *: | results:none) printf '%s' "$2" ;;
+    exp:* | results:* | list:*) printf '%s' "$OLDPWD/$2" ;;
+    *) if [ -f "$OLDPWD/$2" ] || [[ $2 == */* && -e $OLDPWD/$2 ]]; then printf '%s' "$OLDPWD/$2"; else printf '%s' "$2"; fi ;;
+  esac
+}
+
 _given=$([ $# -eq 0 ] || printf ' %q' "$@")
 while [ $# -gt 0 ]; do
   case "$1" in
     -h | --help)
       sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "${0##*/}"
+      printf '\nOptions:\n'
+      list_options
       exit 0 ;;
     --*)
       name=${1#--}
       name=${name//-/_}
       if ! [[ $name =~ ^[a-z][a-z0-9_]*$ ]] || [ -z "${!name+set}" ]; then
-        echo "$0: unknown option $1" >&2
+        echo "$0: unknown option $1; see $0 --help" >&2
         exit 2
       fi
       if [ $# -lt 2 ]; then
         echo "$0: option $1 needs a value" >&2
         exit 2
       fi
-      printf -v "$name" '%s' "$2"
+      printf -v "$name" '%s' "$(seen_from_caller "$name" "$2")"
       shift 2 ;;
     *)
-      echo "$0: unexpected argument $1; options are --name VALUE" >&2
+      echo "$0: unexpected argument $1; options are --name VALUE, see $0 --help" >&2
       exit 2 ;;
   esac
 done
