@@ -18,6 +18,7 @@ from valle.text import normalize, phonemize
 from valle.text.phones import ARPABET, PHONE_CLASSES, UNKNOWN, phone_class
 
 SAMPLE_RATE, FRAME_RATE = 16_000, 100  # hertz; of the recogniser
+SIMILAR = 0.5  # similarity of what is recognized to the text, below which it is another text: benchmarks/alignment.py
 
 
 class Aligner:
@@ -29,6 +30,7 @@ class Aligner:
         except ImportError as error:
             raise UserError("alignment needs pocketsphinx: pip install 'valle[eval]'") from error
         self.decoder: Any = Decoder(Config(loglevel="FATAL", lm=None))
+        self.recognizer: Any = Decoder(Config(loglevel="FATAL"))
         self.pronounce = functools.cache(self._pronounce)
 
     def _pronounce(self, word: str) -> None:
@@ -40,28 +42,65 @@ class Aligner:
         self.decoder.add_word(word, " ".join(phones or ["AH"]), True)
 
     def align(self, utterance: Utterance) -> Utterance:
-        """The utterance with its phones, as espeak-ng writes them; without where it does not say its text."""
-        sound = audio.read(utterance.path, SAMPLE_RATE, start=utterance.start, end=utterance.end)
-        samples = (np.clip(sound.samples, -1, 1) * 32767).astype(np.int16).tobytes()
+        """The utterance with its phones, as espeak-ng writes them; without where its text does not fit its length.
+
+        Nearly any text of the right length fits: `says_its_text` tells another text.
+        """
+        samples = _samples(utterance)
         words = "".join(c if c.isalpha() or c == "'" else " " for c in normalize(utterance.text).lower()).split()
         words = [word for word in words if word.strip("'")]
         for word in words:
             self.pronounce(word)
         try:
             self.decoder.set_align_text(" ".join(words))
-            self._hear(samples)
+            _decode(self.decoder, samples)
             self.decoder.set_alignment()  # a second pass, to the phone
-            self._hear(samples)
+            _decode(self.decoder, samples)
             found = list(self.decoder.get_alignment().phones())
         except RuntimeError:
             return replace(utterance, phones=None)
         phones = tuple((ARPABET.get(phone.name.lower(), ""), phone.start / FRAME_RATE) for phone in found)
         return replace(utterance, phones=phones if any(phone for phone, _ in phones) else None)
 
-    def _hear(self, samples: bytes) -> None:
-        self.decoder.start_utt()
-        self.decoder.process_raw(samples, full_utt=True)
-        self.decoder.end_utt()
+    def says_its_text(self, utterance: Utterance) -> bool:
+        """Whether what is recognized without knowing the text is similar enough to it."""
+        return similarity(self.recognize(utterance), utterance.text) >= SIMILAR
+
+    def recognize(self, utterance: Utterance) -> list[str]:
+        """The phones of what is recognized in the recording, without knowing the text."""
+        _decode(self.recognizer, _samples(utterance))
+        best = self.recognizer.hyp()
+        return _phones(best.hypstr) if best is not None and best.hypstr.strip() else []
+
+
+def similarity(recognized: list[str], text: str) -> float:
+    """How similar recognized phones are to those of a text: 1 less the phone error rate."""
+    import jiwer
+
+    expected = _phones(normalize(text))
+    if not expected or not recognized:
+        return 0.0
+    errors = jiwer.process_words(" ".join(expected), " ".join(recognized))
+    wrong = errors.substitutions + errors.deletions + errors.insertions
+    return 1 - wrong / max(len(expected), len(recognized))
+
+
+def _samples(utterance: Utterance) -> bytes:
+    """Its samples at `SAMPLE_RATE`, 16 bits."""
+    sound = audio.read(utterance.path, SAMPLE_RATE, start=utterance.start, end=utterance.end)
+    return (np.clip(sound.samples, -1, 1) * 32767).astype(np.int16).tobytes()
+
+
+def _decode(decoder: Any, samples: bytes) -> None:
+    decoder.start_utt()
+    decoder.process_raw(samples, full_utt=True)
+    decoder.end_utt()
+
+
+def _phones(words: str) -> list[str]:
+    """Classes of a text's phones, as words that can be compared."""
+    classes = [phone_class(symbol) for symbol in phonemize([words])[0]]
+    return [f"p{index}" for index in classes if index > 0]
 
 
 def _nearest(symbol: str) -> str:
@@ -74,7 +113,10 @@ def align(directory: Path) -> tuple[int, int]:
     """Write phones.ctm of a data directory; returns how many utterances say their text, and how many there are. Those
     that do not stay without phones."""
     aligner = Aligner()
-    utterances = [aligner.align(u) for u in track(kaldi.with_durations(kaldi.read(directory)), "aligning")]
+    utterances = [
+        aligner.align(u) if aligner.says_its_text(u) else replace(u, phones=None)
+        for u in track(kaldi.with_durations(kaldi.read(directory)), "aligning")
+    ]
     kaldi.write(directory, utterances)
     aligned = sum(u.phones is not None for u in utterances)
     if not aligned:
