@@ -2,8 +2,8 @@
 
     python benchmarks/robustness.py PROMPTS --records robustness.jsonl --json benchmarks/robustness.json
 
-PROMPTS is a data directory of people who were not in the training data, with recordings of 3 to 10 s and what they say;
-`egs/bundled/README.md` tells how that of the published table is made. Every text of `robustness.txt` (eight of about 1,
+PROMPTS is a data directory of people who were not in the training data, with recordings of about 2 to 10 s and what they
+say; benchmarks/RESULTS.md tells how that of the published table is made. Every text of `robustness.txt` (eight of about 1,
 2, 3, 5, 10, 20 and 40 words) is synthesized in every voice, with the prompt's text and without. A recognizer (Whisper
 tiny.en) transcribes the result. A run that was stopped resumes from its records.
 

@@ -142,12 +142,11 @@ class TTS:
             raise UserError(f"the prompt's text (what the recording says): {error}") from error
 
     def voice(self, name: str = DEFAULT_VOICE) -> Prompt:
-        """Encode a bundled voice as a prompt. Raises UserError when there is none of that name.
+        """Encode a bundled voice as a prompt, without its text: texts are understood better so, in any language.
 
-        Its text is left out for models of another language.
+        Raises UserError when there is none of that name.
         """
-        voice = find_voice(name)
-        return self.prompt(voice.recording, voice.text if self.units.language[:2] == voice.language[:2] else None)
+        return self.prompt(find_voice(name).recording)
 
     def beginning(self, recording: str | Path) -> Prompt:
         """A prompt that is the beginning of what will be said (VALL-E, section 4.3: VALL-E-continual): the text then
