@@ -41,7 +41,7 @@ from valle.text.sentences import Boundary, Part, split
 # data, with the silence around their utterances (benchmarks/speaking_rate.py); EOS is not sampled before.
 MAX_SECONDS_PER_UNIT, MAX_SECONDS_MORE = 0.2, 1.0
 MIN_SECONDS_PER_PHONE, MIN_SECONDS = 0.05, 0.2
-MAX_PART = 150  # text units of one decoding, about 10 seconds; longer text is split (benchmarks/robustness.py)
+MAX_PART = 150  # text units of one decoding, about 10 seconds as most training utterances; longer text is split
 MAX_CONTINUATION = 600  # text units of a text that begins with the prompt's, which cannot be split
 PAUSE_AFTER: dict[Boundary, float] = {"sentence": 0.3, "clause": 0.1, "word": 0.0, "none": 0.0}  # seconds
 FADE = 0.005  # seconds at either end of a part
