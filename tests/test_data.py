@@ -341,11 +341,15 @@ def test_the_template_goes_from_a_list_to_speech(corpus: Path, tmp_path: Path) -
     (tmp_path / "egs" / "TEMPLATE").rename(tmp_path / "egs" / "mine")
     lines = [f"{u.path}|{u.speaker}|{u.text}" for u in kaldi.read(corpus / "train")]
     (tmp_path / "list.txt").write_text("\n".join(lines))
+    script = ["bash", str(tmp_path / "egs" / "mine" / "run.sh"), "--list", "list.txt", "--stop-stage", "5"]
     done = subprocess.run(
-        ["bash", str(tmp_path / "egs" / "mine" / "run.sh"), "--list", "../../list.txt", "--held-out", "2",
-         "--stop-stage", "5", "--test-utterances", "1", "--train-options", "--trainer.max_steps 1"],
-        env=os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [*script, "--test-utterances", "1", "--train-options", "--trainer.max_steps 1"],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "egs" / "mine" / "exp" / "test" / "wav").glob("*.wav"))) == 1
 
