@@ -20,9 +20,10 @@ LONGEST = 0.5  # seconds of a phone or a pause; frames beyond count as wrong, an
 SEAM = 0.08  # seconds that two candidates must both pause for to be joined there
 MISSING = 0.08  # seconds of wrong frames that a phone without any frame counts as: about a phone's usual duration
 _R_COLOURED = re.compile("(.+)([ɹɚ])")
-# Shares of missing phones above which speech is incomplete or doubtful, and share of wrong frames above which it is
-# doubtful: words are repeated, or are others. benchmarks/robustness.py prints the WER by verdict.
-MAX_MISSING, SOME_MISSING, MAX_WRONG = 0.2, 0.1, 0.2
+# Shares of missing phones and of wrong frames above which speech is incomplete: words are missing, or are not those of
+# the text; and above which it is doubtful: a part of a word is missing, or words are repeated.
+MAX_MISSING, SOME_MISSING = 0.2, 0.1
+MOSTLY_WRONG, SOME_WRONG = 0.5, 0.2
 Verdict = Literal["complete", "doubtful", "incomplete"]
 
 
@@ -78,9 +79,9 @@ class Quality:
     @property
     def verdict(self) -> Verdict:
         """Whether all of the text is spoken and little else."""
-        if self.missing_phones > MAX_MISSING:
+        if self.missing_phones > MAX_MISSING or self.wrong_frames > MOSTLY_WRONG:
             return "incomplete"
-        return "doubtful" if self.missing_phones > SOME_MISSING or self.wrong_frames > MAX_WRONG else "complete"
+        return "doubtful" if self.missing_phones > SOME_MISSING or self.wrong_frames > SOME_WRONG else "complete"
 
     def __add__(self, other: Quality) -> Quality:
         return Quality(
