@@ -93,6 +93,7 @@ WHOLE = {
     "pipe": ("wav.scp", "ann-0 ", "ann-0 sox x.wav -t wav - |\nann-1 ", "wav.scp:1:", ["bob-0"]),
     "no file": ("wav.scp", "one.wav", "none.wav", "wav.scp:1:", ["bob-0"]),
     "home directory": ("wav.scp", "ann-0 /", "ann-0 ~/none/", "wav.scp:1:", ["bob-0"]),
+    "home directory of nobody": ("wav.scp", "ann-0 /", "ann-0 ~0/none/", "wav.scp:1:", ["bob-0"]),
     "longer than tokenizing takes": ("wav.scp", "one.wav", "long.flac", "text:1:", ["bob-0"]),
     "utterance without text": ("wav.scp", "bob-0", "bo-0 /x.wav\nbob-0", "wav.scp:2:", ["ann-0", "bob-0"]),
     "two speakers": ("utt2spk", "ann-0 ann", "ann-0 ann b", "utt2spk:1:", ["ann-0", "bob-0"]),

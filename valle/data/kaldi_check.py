@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import warnings
@@ -204,7 +205,7 @@ class _Checker:
         elif value.startswith("~"):
             message = f"{key!r}: '~' in {value!r} is not expanded; write the whole path"
             self.problem("wav.scp", row.line, message)
-            value = str(Path(value).expanduser())
+            value = os.path.expanduser(value)  # unlike Path.expanduser(), unchanged where there is no such home
         if not value:
             return None
         path = Path(value)
