@@ -130,13 +130,13 @@ struct Float32 {
     static void prepare(const float* x, Input* to, float*, int64_t size) { std::copy(x, x + size, to); }
     template <int R> static void dot(const Input* x, int64_t stride, const Weight* w, int64_t size, Sum* to) {
         Floats sums[R][TOGETHER];
-        std::memcpy(sums, to, sizeof sums);
+        for (int j = 0; j < R * TOGETHER; j++) sums[j / TOGETHER][j % TOGETHER] = to[j];
         for (int64_t i = 0; i < size; i += LANES)
             for (int o = 0; o < TOGETHER; o++, w += LANES) {
                 Floats weight = load<Floats>(w);
                 for (int r = 0; r < R; r++) sums[r][o] = fma(weight, load<Floats>(x + r * stride + i), sums[r][o]);
             }
-        std::memcpy(to, sums, sizeof sums);
+        for (int j = 0; j < R * TOGETHER; j++) to[j] = sums[j / TOGETHER][j % TOGETHER];
     }
     static float finish(Sum y, float, float, int32_t) { return sum<float>(y); }
 };
@@ -154,7 +154,7 @@ struct BFloat16 {  // a word of two weights becomes two numbers by a shift and a
     }
     template <int R> static void dot(const Input* x, int64_t stride, const Weight* w, int64_t size, Sum* to) {
         Floats sums[R][TOGETHER];
-        std::memcpy(sums, to, sizeof sums);
+        for (int j = 0; j < R * TOGETHER; j++) sums[j / TOGETHER][j % TOGETHER] = to[j];
         for (int64_t i = 0; i < size; i += 2 * LANES)
             for (int o = 0; o < TOGETHER; o++, w += 2 * LANES) {
                 Words words = load<Words>(w);
@@ -164,10 +164,22 @@ struct BFloat16 {  // a word of two weights becomes two numbers by a shift and a
                     sums[r][o] = fma(odd, load<Floats>(x + r * stride + i + LANES), sums[r][o]);
                 }
             }
-        std::memcpy(to, sums, sizeof sums);
+        for (int j = 0; j < R * TOGETHER; j++) to[j] = sums[j / TOGETHER][j % TOGETHER];
     }
     static float finish(Sum y, float, float, int32_t) { return sum<float>(y); }
 };
+
+// Half a vector of int8 numbers as 16-bit numbers, and the sums of the products of neighbouring pairs of these.
+#if defined(__AVX512BW__)
+inline __m512i widen(const int8_t* w) { return _mm512_cvtepi8_epi16(load<__m256i>(w)); }
+inline Ints multiply_pairs(__m512i a, __m512i b) { return (Ints)_mm512_madd_epi16(a, b); }
+#elif defined(__AVX2__)
+inline __m256i widen(const int8_t* w) { return _mm256_cvtepi8_epi16(load<__m128i>(w)); }
+inline Ints multiply_pairs(__m256i a, __m256i b) { return (Ints)_mm256_madd_epi16(a, b); }
+#elif defined(__SSE4_1__)
+inline __m128i widen(const int8_t* w) { return _mm_cvtepi8_epi16(_mm_loadl_epi64((const __m128i*)w)); }
+inline Ints multiply_pairs(__m128i a, __m128i b) { return (Ints)_mm_madd_epi16(a, b); }
+#endif
 
 // Sums of int8 products are exact: VNNI takes unsigned inputs (moved up by 128, which `finish` takes off), the others
 // take inputs of 16 bits, as sums of two products of 8 bits can overflow the 16 bits of `maddubs`.
@@ -195,39 +207,32 @@ struct Int8 {
     }
     template <int R> static void dot(const Input* x, int64_t stride, const Weight* w, int64_t size, Sum* to) {
         Ints sums[R][TOGETHER];
-        std::memcpy(sums, to, sizeof sums);
+        for (int j = 0; j < R * TOGETHER; j++) sums[j / TOGETHER][j % TOGETHER] = to[j];
+#if defined(__AVX512VNNI__)
         for (int64_t i = 0; i < size; i += BYTES)
             for (int o = 0; o < TOGETHER; o++, w += BYTES) {
-#if defined(__AVX512VNNI__)
                 __m512i weight = _mm512_loadu_si512(w);
                 for (int r = 0; r < R; r++)
                     sums[r][o] = (Ints)_mm512_dpbusd_epi32(
                         (__m512i)sums[r][o], _mm512_loadu_si512(x + r * stride + i), weight);
-#elif defined(__AVX512BW__)
-                for (int j = 0; j < BYTES; j += BYTES / 2) {
-                    __m512i weight = _mm512_cvtepi8_epi16(load<__m256i>(w + j));
-                    for (int r = 0; r < R; r++)
-                        sums[r][o] += (Ints)_mm512_madd_epi16(weight, load<__m512i>(x + r * stride + i + j));
-                }
-#elif defined(__AVX2__)
-                for (int j = 0; j < BYTES; j += BYTES / 2) {
-                    __m256i weight = _mm256_cvtepi8_epi16(load<__m128i>(w + j));
-                    for (int r = 0; r < R; r++)
-                        sums[r][o] += (Ints)_mm256_madd_epi16(weight, load<__m256i>(x + r * stride + i + j));
-                }
+            }
 #elif defined(__SSE4_1__)
-                for (int j = 0; j < BYTES; j += BYTES / 2) {
-                    __m128i weight = _mm_cvtepi8_epi16(_mm_loadl_epi64((const __m128i*)(w + j)));
+        constexpr int HALF = BYTES / 2;  // products of a vector of 16-bit numbers
+        for (int64_t i = 0; i < size; i += BYTES, w += TOGETHER * BYTES)
+            for (int j = 0; j < BYTES; j += HALF)
+                for (int o = 0; o < TOGETHER; o++) {
+                    auto weight = widen(w + o * BYTES + j);
                     for (int r = 0; r < R; r++)
-                        sums[r][o] += (Ints)_mm_madd_epi16(weight, load<__m128i>(x + r * stride + i + j));
+                        sums[r][o] += multiply_pairs(weight, load<decltype(weight)>(x + r * stride + i + j));
                 }
 #else
+        for (int64_t i = 0; i < size; i += BYTES)
+            for (int o = 0; o < TOGETHER; o++, w += BYTES)
                 for (int r = 0; r < R; r++)
                     for (int j = 0; j < BYTES; j++)
                         sums[r][o][j / 4] += int32_t(x[r * stride + i + j]) * int32_t(w[j]);
 #endif
-            }
-        std::memcpy(to, sums, sizeof sums);
+        for (int j = 0; j < R * TOGETHER; j++) to[j] = sums[j / TOGETHER][j % TOGETHER];
     }
     static float finish(Sum y, float input_scale, float scale, int32_t weight_sum) {
         return float(sum<int32_t>(y) - OFFSET * weight_sum) * input_scale * scale;
@@ -279,20 +284,29 @@ void weigh(const T* values, const float* scores, int64_t time, int64_t size, Flo
     for (int v = 0; v < V; v++) store(sums[v] / total, out + v * LANES);
 }
 
+// Scaled dot products of one query with T keys. Each key's sum is in the same order for any T; several keys are computed
+// together because the additions of one wait for each other.
+template <int T, class Key> void dot_keys(const float* query, const Key* keys, int64_t size, float* scores) {
+    int64_t whole = size - size % LANES;
+    float scale = 1 / std::sqrt(float(size));
+    Floats products[T] = {};
+    for (int64_t i = 0; i < whole; i += LANES)
+        for (int t = 0; t < T; t++)
+            products[t] = fma(load<Floats>(query + i), load_wide(keys + t * size + i), products[t]);
+    for (int t = 0; t < T; t++) {
+        float score = sum<float>(products[t]);
+        for (int64_t i = whole; i < size; i++) score += query[i] * wide(keys[t * size + i]);
+        scores[t] = score * scale;
+    }
+}
+
 // One head's query over the `time` positions that its row has in the cache; scores: room for `time` + LANES of them.
 template <class T>
 void attend(const float* query, const T* keys, const T* values, int64_t time, int64_t size, float* scores, float* out) {
-    int64_t whole = size - size % LANES;
-    float most = -3e38f, by = 1 / std::sqrt(float(size));
-    for (int64_t t = 0; t < time; t++) {
-        Floats products = {};
-        for (int64_t i = 0; i < whole; i += LANES)
-            products = fma(load<Floats>(query + i), load_wide(keys + t * size + i), products);
-        float score = sum<float>(products);
-        for (int64_t i = whole; i < size; i++) score += query[i] * wide(keys[t * size + i]);
-        scores[t] = score * by;
-        most = std::max(most, scores[t]);
-    }
+    int64_t first = 0;
+    for (; first + 4 <= time; first += 4) dot_keys<4>(query, keys + first * size, size, scores + first);
+    for (; first < time; first++) dot_keys<1>(query, keys + first * size, size, scores + first);
+    float most = *std::max_element(scores, scores + time);
     std::fill(scores + time, scores + time + LANES, most);
     for (int64_t t = 0; t < time; t += LANES) store(exp_vector(load<Floats>(scores + t) - most), scores + t);
     std::fill(scores + time, scores + time + LANES, 0.0f);
@@ -300,6 +314,7 @@ void attend(const float* query, const T* keys, const T* values, int64_t time, in
     for (int64_t t = 0; t < time; t += LANES) totals += load<Floats>(scores + t);
     float total = sum<float>(totals);
     int64_t i = 0;
+    for (; i + 8 * LANES <= size; i += 8 * LANES) weigh<8>(values + i, scores, time, size, splat(total), out + i);
     for (; i + 4 * LANES <= size; i += 4 * LANES) weigh<4>(values + i, scores, time, size, splat(total), out + i);
     for (; i + LANES <= size; i += LANES) weigh<1>(values + i, scores, time, size, splat(total), out + i);
     for (; i < size; i++) {
