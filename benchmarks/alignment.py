@@ -18,7 +18,7 @@ from rich.progress import track
 
 from valle.cli.common import run
 from valle.data import kaldi
-from valle.data.aligner import SIMILAR, Aligner, similarity
+from valle.data.forced_alignment import SIMILAR, Aligner, similarity
 
 ROTATIONS = 5
 WORDS = 4  # shorter texts are left out

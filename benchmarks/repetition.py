@@ -21,9 +21,9 @@ import valle
 from valle import audio
 from valle.data import kaldi
 from valle.evaluation.robustness import LOOP, SILENCE, longest_silence, spoken_loop
+from valle.evaluation.test_set import choose_prompts
 from valle.models.sampling import NARSampling, Sampling
 from valle.synthesis import TTS
-from valle.synthesis.testset import choose_prompts
 
 TOP_P = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
 FAULTS = ("loops", "silences", "no end")

@@ -40,7 +40,7 @@ from valle.errors import UserError
 from valle.evaluation.recognizer import SAMPLE_RATE, Recognizer, load_recognizer, words
 from valle.files import append_line, read_records, write_text
 from valle.models.sampling import SPEECH_TOP_P, Sampling
-from valle.synthesis import tts as pipeline
+from valle.synthesis import pipeline
 
 TEXTS = Path(__file__).with_name("robustness.txt")
 LENGTHS = (1, 2, 3, 5, 10, 20, 40)  # words, about

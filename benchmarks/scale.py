@@ -22,7 +22,7 @@ from pathlib import Path
 
 from training import write_tokens
 
-from valle.data.batches import TokensDataModule
+from valle.data.datamodule import TokensDataModule
 from valle.data.tokens import TokensConfig
 
 SHARD, DISTINCT = 500, 8

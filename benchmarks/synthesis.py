@@ -38,16 +38,16 @@ import torch
 
 import valle
 from valle import audio, codec
+from valle.checkpoint import find_checkpoint, load_model, model_directory
 from valle.cli.common import keep_memory
+from valle.generation.cpu_step import NativeTransformer, huge_pages
+from valle.generation.engine import Decoding, Request
+from valle.generation.quantization import pack
 from valle.models.ar import AR
 from valle.models.nar import NAR
 from valle.models.sampling import Sampling
 from valle.models.transformer import KVCache, TransformerConfig
 from valle.synthesis import Prompt
-from valle.synthesis.checkpoint import find_checkpoint, load_model, model_directory
-from valle.synthesis.engine import Decoding, Request
-from valle.synthesis.native import NativeTransformer, huge_pages
-from valle.synthesis.packing import pack
 
 SECONDS, PROMPT_SECONDS, PHONEMES = 10, 3, 100
 FRAME_RATE = 75  # EnCodec's, as in the papers; the bundled model has its own
@@ -139,7 +139,9 @@ def ar_speed(
         native = model.transformer if isinstance(model.transformer, NativeTransformer) else None
         reading = bandwidth(native.memory if native else None)
     cache = decoding.cache
-    positions = 2 * cache.keys.itemsize * model.config.layers * model.config.dim * batch * (cache.filled - steps / 2)
+    positions = (
+        2 * cache.keys.itemsize * model.config.layers * model.config.dim * batch * (cache.max_position - steps / 2)
+    )
     return {
         "steps": steps / seconds,
         "prefill": prefill,
@@ -232,7 +234,7 @@ def sizes() -> dict[str, tuple[Callable[[int], AR], Callable[[], NAR], float]]:
             float(FRAME_RATE),
         ),
         "bundled": (
-            lambda g: AR(100, small.config, group_size=g, tied=False).eval(),
+            lambda g: AR(100, small.config, group_size=g, tie_embeddings=False).eval(),
             bundled_nar,
             h["frame_rate"],
         ),
@@ -353,8 +355,8 @@ def teacher_forced(model: AR, phonemes: torch.Tensor, codes: torch.Tensor) -> to
     logits = [model.prefill(phonemes[None], count, nothing, torch.tensor([0]), text)]
     dtype = getattr(model.transformer, "cache_dtype", torch.float32)
     groups = codes.view(-1, model.group_size)
-    cache = KVCache(model.config, 1, text.filled + len(groups), like=torch.empty(0, dtype=dtype))
-    cache.place([0], text)
+    cache = KVCache(model.config, 1, text.max_position + len(groups), like=torch.empty(0, dtype=dtype))
+    cache.copy_row([0], text)
     for position, group in enumerate(groups):
         logits.append(model.step(group[None], torch.tensor([position]), cache))
     return torch.stack(logits, dim=1)

@@ -30,7 +30,7 @@ from lightning.pytorch.callbacks import Callback
 from synthesis import linear_weights, machine
 
 from valle.cli.common import keep_memory
-from valle.data.batches import Batch, TokensDataModule
+from valle.data.datamodule import Batch, TokensDataModule
 from valle.data.tokens import TokensConfig
 from valle.models.transformer import length_mask
 from valle.training import ARModule, NARModule

@@ -21,6 +21,7 @@ from valle.models.transformer import TransformerConfig
 TINY = TransformerConfig(layers=2, heads=2, dim=32, ffn_dim=64, dropout=0.0)
 torch.set_num_threads(1)  # models are tiny: threads only wait for one another
 BIN = Path(sys.executable).parent
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(params=["valle", "valle2"])
@@ -33,7 +34,7 @@ def ar(request: pytest.FixtureRequest) -> AR:
 def nar(request: pytest.FixtureRequest) -> NAR:
     torch.manual_seed(0)
     layout, layers = request.param
-    model = NAR(12, TINY, codebook_size=50, expectation_layers=layers, latent_dim=6, layout=layout)
+    model = NAR(12, TINY, codebook_size=50, latent_regression_layers=layers, latent_dim=6, layout=layout)
     if model.expectation is not None:
         model.start_from_codebooks(torch.randn(8, 50, 6))
         for begins_as_zero in (model.correction, model.expectation.out):
@@ -104,7 +105,7 @@ def train_arguments(kind: str, tokens: Path, root: Path, steps: int, *more: str)
     """What `valle-train` is given for a tiny model."""
     sizes = [f"--model.init_args.{name}={value}" for name, value in TINY_OPTIONS.items()]
     return [
-        "fit", "--model", f"valle.training.{kind}", *sizes, "--data", "valle.data.batches.TokensDataModule",
+        "fit", "--model", f"valle.training.{kind}", *sizes, "--data", "valle.data.datamodule.TokensDataModule",
         f"--data.init_args.train=[{tokens / 'train'}]", f"--data.init_args.valid=[{tokens / 'valid'}]",
         "--data.init_args.max_duration=20", "--data.init_args.num_buckets=2", f"--trainer.default_root_dir={root}",
         f"--trainer.max_steps={steps}", "--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1",

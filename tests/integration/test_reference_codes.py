@@ -34,7 +34,7 @@ def computed() -> Iterator[tuple[str, str]]:
     for name in ("mini", "small"):
         yield f"codec {name}", digest(valle.codec.load(name).encode(recording.samples, recording.sample_rate))
     for compiled in (False, True):
-        tts = valle.load("small", dtype="float32", compile=compiled, watermark=False)
+        tts = valle.load("small", dtype="float32", compiled=compiled, watermark=False)
         alone = tts.prompt(voice.recording)
         with_text = tts.prompt(voice.recording, voice.text)
 

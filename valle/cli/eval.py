@@ -74,9 +74,9 @@ def _score() -> None:
     codec = codecs.load(args.codec, args.codec_dir)
     recognizer, encoder = load_recognizer(args.recognizer), load_encoder(args.speaker_encoder)
     if args.model is not None:
+        from valle.evaluation.test_set import speak_all
         from valle.models.sampling import SPEECH_TOP_P, Sampling
         from valle.synthesis import load
-        from valle.synthesis.testset import speak_all
 
         speak_all(load(args.model, args.codec_dir), args.data, args.synthesized, 0, Sampling(top_p=SPEECH_TOP_P))
     items = read_items(args.data, args.synthesized)

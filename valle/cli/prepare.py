@@ -153,7 +153,7 @@ def _main() -> None:
         hours = sum(u.duration or 0 for u in kept) / 3600
         print(f"{args.output}: {len(kept)} of {len(utterances)} utterances, {hours:.2f} hours")
     elif args.command == "align":
-        from valle.data.aligner import align
+        from valle.data.forced_alignment import align
 
         aligned, count = align(args.directory)
         print(f"{args.directory}: {aligned} of {count} utterances say their text and have phones now")

@@ -161,8 +161,8 @@ def _speak_data(args: argparse.Namespace) -> None:
     if args.prompt_seconds is not None and args.prompt_seconds < 0.5:
         raise UserError(f"--prompt-seconds {args.prompt_seconds}: a prompt needs at least 0.5 s")
     sampling, nar_sampling = _sampling(args), _nar_sampling(args)
+    from valle.evaluation.test_set import DirectoryOptions, speak_all
     from valle.synthesis import load
-    from valle.synthesis.testset import DirectoryOptions, speak_all
 
     tts = load(args.model, args.codec_dir, args.device, args.decoder, args.dtype, args.compile, args.watermark)
     options = DirectoryOptions(

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from valle.codec.convnext import KERNEL, ConvNeXtBlock
 from valle.codec.quantizer import build_quantizer, quantize
-from valle.models.convnext import KERNEL, ConvNeXtBlock
 
 COMPRESSION = 0.3  # magnitudes enter as |X| ** 0.3: quiet bins matter to the ear too
 GRIFFIN_LIM_STEPS, GRIFFIN_LIM_MOMENTUM = 32, 0.99

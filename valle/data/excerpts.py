@@ -11,8 +11,8 @@ from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
-from valle.data.alignment import symbol_starts
 from valle.data.kaldi import Stretch, Utterance
+from valle.data.phoneme_timing import symbol_starts
 from valle.text import normalize, phonemize
 from valle.text.phones import UNKNOWN, phone_class
 

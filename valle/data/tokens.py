@@ -28,7 +28,7 @@ import numpy as np
 from valle import audio
 from valle.codec import Codec
 from valle.data import kaldi
-from valle.data.alignment import SpokenPhones, symbol_starts
+from valle.data.phoneme_timing import SpokenPhones, symbol_starts
 from valle.data.utterance import MAX_DURATION
 from valle.errors import UserError
 from valle.files import read_text, write_text

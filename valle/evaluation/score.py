@@ -20,21 +20,21 @@ from valle.audio import Audio
 from valle.codec import Codec
 from valle.data import kaldi
 from valle.data.kaldi import Utterance
-from valle.data.testlist import read_test_list
 from valle.errors import UserError
 from valle.evaluation.attempt import attempt, attempt_read, failure_lines
 from valle.evaluation.quality import dnsmos
 from valle.evaluation.recognizer import SAMPLE_RATE, Recognizer, missing, words
 from valle.evaluation.robustness import LOOP, SILENCE, longest_silence, pauses, spoken_loop
 from valle.evaluation.similarity import SpeakerEncoder, similarity, unit
+from valle.evaluation.test_list import read_test_list
+from valle.evaluation.test_set import CODES, PROMPTS, SPEECH, read_prompts
 from valle.files import append_line, read_records, write_text
-from valle.synthesis.testset import CODES, PROMPTS, SPEECH, read_prompts
 
 SYSTEMS = ("recording", "codec", "synthesized")
 NAMES = {"recording": "recording", "codec": "codec round trip", "synthesized": "synthesized"}
 SELECTIONS = ("first", "sort", "max")
 ENOUGH_SIMILARITY = 0.3  # VALL-E 2, equation 23: above it, candidates are told apart by their words
-SCORES, JUDGED, SETTINGS = "scores.jsonl", "judged.jsonl", "settings.json"
+SCORES, SCORE_CACHE, SETTINGS = "scores.jsonl", "judged.jsonl", "settings.json"
 
 
 @dataclass
@@ -474,13 +474,13 @@ def score(
         candidates = item.synthesized if selection != "first" else item.synthesized[:1]
         own += [_Task(item, "synthesized", path) for path in candidates]
 
-    read = [(record["stamp"], Score(**record["score"])) for record in read_records(folder / JUDGED)]
+    read = [(record["stamp"], Score(**record["score"])) for record in read_records(folder / SCORE_CACHE)]
     done = {stamp: judged for stamp, judged in read if not judged.failures}
     stamps = {task: task.stamp() for own in tasks.values() for task in own}
     waiting = [task for task, stamp in stamps.items() if stamp not in done]
     for batch in track([waiting[i : i + batch_size] for i in range(0, len(waiting), batch_size)], "scoring"):
         for task, judged in zip(batch, judge(batch), strict=True):
-            append_line(folder / JUDGED, json.dumps({"stamp": stamps[task], "score": asdict(judged)}))
+            append_line(folder / SCORE_CACHE, json.dumps({"stamp": stamps[task], "score": asdict(judged)}))
             done[stamps[task]] = judged
 
     found = []
@@ -502,6 +502,6 @@ def _forget_other_settings(folder: Path, settings: dict[str, str]) -> None:
     document = {**settings, "weights": weights, "scores": [field.name for field in fields(Score)]}
     path, text = folder / SETTINGS, json.dumps(document, indent=2) + "\n"
     if path.is_file() and path.read_text(encoding="utf-8") != text:
-        (folder / JUDGED).unlink(missing_ok=True)
+        (folder / SCORE_CACHE).unlink(missing_ok=True)
         shutil.rmtree(folder / "codec", ignore_errors=True)
     write_text(path, text)

@@ -10,7 +10,15 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from valle.models.transformer import KVCache, Layout, Positions, Transformer, TransformerConfig, length_mask, splice
+from valle.models.transformer import (
+    KVCache,
+    Layout,
+    PositionalEmbedding,
+    Transformer,
+    TransformerConfig,
+    concat_padded,
+    length_mask,
+)
 
 
 class AR(nn.Module):
@@ -23,8 +31,8 @@ class AR(nn.Module):
         group_size: codes predicted by one step (G). 1 is VALL-E, 2, 4 and 8 are VALL-E 2.
         layout: "valle", or "valle2": a mark for the beginning of speech after the one for the end of text (VALL-E 2,
             equation 8), and learned positions.
-        tied: codes are predicted with the weights of their embedding, as in both papers (VALL-E, section 4.2.1;
-            VALL-E 2, section 3.2); False gives the prediction its own.
+        tie_embeddings: codes are predicted with the weights of their embedding, as in both papers (VALL-E, section
+            4.2.1; VALL-E 2, section 3.2); False gives the prediction its own.
     """
 
     def __init__(
@@ -34,7 +42,7 @@ class AR(nn.Module):
         codebook_size: int = 1024,
         group_size: int = 1,
         layout: Layout = "valle",
-        tied: bool = True,
+        tie_embeddings: bool = True,
     ) -> None:
         super().__init__()
         if group_size not in (1, 2, 4, 8):
@@ -44,8 +52,8 @@ class AR(nn.Module):
         self.first_mark, self.marks = vocabulary_size, {"valle": 1, "valle2": 2}[layout]
         self.phoneme_embedding = nn.Embedding(vocabulary_size + self.marks, config.dim)
         self.code_embedding = nn.Embedding(codebook_size + 1, config.dim)
-        self.phoneme_positions = Positions(config.dim, learned=layout == "valle2")
-        self.code_positions = Positions(config.dim, learned=layout == "valle2")
+        self.phoneme_positions = PositionalEmbedding(config.dim, learned=layout == "valle2")
+        self.code_positions = PositionalEmbedding(config.dim, learned=layout == "valle2")
         # VALL-E 2, section 3.2: a group is embedded as its codes' embeddings side by side, projected, and predicted
         # by a projection to as many vectors as it has codes. A group of one needs neither.
         self.group_embedding: nn.Module = nn.Identity()
@@ -55,13 +63,13 @@ class AR(nn.Module):
             self.group_prediction = nn.Linear(config.dim, group_size * config.dim, bias=False)
         self.transformer = Transformer(config)
         self.head = nn.Linear(config.dim, codebook_size + 1, bias=False)
-        if tied:
+        if tie_embeddings:
             self.head.weight = self.code_embedding.weight
         for weight in (self.phoneme_embedding.weight, self.code_embedding.weight, self.head.weight):
             nn.init.normal_(weight, std=0.02)
 
     @property
-    def most_frames(self) -> int | None:
+    def max_frames(self) -> int | None:
         """Frames of prompt and speech that the model has positions for; None: any number."""
         return None if self.code_positions.most is None else self.code_positions.most * self.group_size
 
@@ -91,7 +99,7 @@ class AR(nn.Module):
         """
         text, text_lengths = self.embed_phonemes(phonemes, phoneme_lengths)
         parts = [(text, text_lengths), (self.embed_groups(codes), code_lengths // self.group_size)]
-        sequence, lengths = splice(parts)
+        sequence, lengths = concat_padded(parts)
         hidden = self.transformer(sequence[:, : int(lengths.max())], causal=True)
         steps = torch.arange(codes.shape[1] // self.group_size + 1, device=codes.device)
         index = (text_lengths[:, None] - 1 + steps).clamp(max=hidden.shape[1] - 1)  # the last mark predicts group 0
@@ -138,7 +146,7 @@ class AR(nn.Module):
         """Fill the cache with text and prompt codes; returns the logits of the first new group (batch, G, entries)."""
         text, text_lengths = self.embed_phonemes(phonemes, phoneme_lengths)
         groups = prompt_lengths // self.group_size
-        sequence, lengths = splice([(text, text_lengths), (self.embed_groups(prompt), groups)])
+        sequence, lengths = concat_padded([(text, text_lengths), (self.embed_groups(prompt), groups)])
         hidden = self.transformer(sequence, causal=True, cache=cache)
         cache.advance(lengths, sequence.shape[1])
         last = hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
@@ -154,7 +162,7 @@ class AR(nn.Module):
         return self.predict_group(hidden[:, 0])
 
 
-def regrouped(state: dict[str, Tensor], group_size: int, other: int) -> dict[str, Tensor]:
+def convert_group_size(state: dict[str, Tensor], group_size: int, other: int) -> dict[str, Tensor]:
     """Weights of an AR model of `other` codes a group -> those of one of `group_size` that begins with what it knows.
 
     A group is embedded as its last codes were, and each of its codes predicted as the other's at its place, or last.

@@ -9,9 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from valle.models.expectation import Expectation
+from valle.extensions.latent_regression import Expectation
 from valle.models.sampling import NARSampling, draw
-from valle.models.transformer import Layout, Positions, Transformer, TransformerConfig, length_mask, splice
+from valle.models.transformer import (
+    Layout,
+    PositionalEmbedding,
+    Transformer,
+    TransformerConfig,
+    concat_padded,
+    length_mask,
+)
 
 
 class NAR(nn.Module):
@@ -22,8 +29,8 @@ class NAR(nn.Module):
         config: sizes of the transformer.
         codebook_size: entries of each codebook.
         num_codebooks: stages are 1 .. num_codebooks - 1; codebook 0 is the AR model's.
-        expectation_layers: blocks of a network that tells what the codebooks after the first sum to, see
-            `valle.models.expectation`; the transformer hears it and adds to it. 0 is the papers, without one.
+        latent_regression_layers: blocks of a network that tells what the codebooks after the first sum to, see
+            `valle.extensions.latent_regression`; the transformer hears it and adds to it. 0 is the papers, without one.
         latent_dim: width of the codec's vectors, for such a network.
         layout: "valle": stage j enters by adaptive layer norm, and phonemes, prompt and target have positions of their
             own. "valle2": stage j enters as the last token of the sequence, end marks part it from the codes and these
@@ -36,7 +43,7 @@ class NAR(nn.Module):
         config: TransformerConfig,
         codebook_size: int = 1024,
         num_codebooks: int = 8,
-        expectation_layers: int = 0,
+        latent_regression_layers: int = 0,
         latent_dim: int = 128,
         layout: Layout = "valle",
     ) -> None:
@@ -48,16 +55,18 @@ class NAR(nn.Module):
         self.code_embeddings = nn.ModuleList(nn.Embedding(codebook_size, config.dim) for _ in range(num_codebooks))
         self.stage_embedding = nn.Embedding(num_codebooks, config.dim)
         self.expectation = None
-        if expectation_layers:
+        if latent_regression_layers:
             self.expectation = Expectation(
-                config.dim, expectation_layers, codebook_size, num_codebooks, latent_dim, config.dropout
+                config.dim, latent_regression_layers, codebook_size, num_codebooks, latent_dim, config.dropout
             )
             self.correction = nn.Linear(config.dim, latent_dim)  # what the transformer adds to it
             nn.init.zeros_(self.correction.weight)
             nn.init.zeros_(self.correction.bias)
-        self.phoneme_positions = Positions(config.dim, learned=layout == "valle2")
-        self.prompt_positions = Positions(config.dim, learned=layout == "valle2")
-        self.target_positions = Positions(config.dim, learned=False) if layout == "valle" else self.prompt_positions
+        self.phoneme_positions = PositionalEmbedding(config.dim, learned=layout == "valle2")
+        self.prompt_positions = PositionalEmbedding(config.dim, learned=layout == "valle2")
+        self.target_positions = (
+            PositionalEmbedding(config.dim, learned=False) if layout == "valle" else self.prompt_positions
+        )
         self.transformer = Transformer(config, adaptive=layout == "valle")
         for embedding in (self.phoneme_embedding, *self.code_embeddings):
             nn.init.normal_(embedding.weight, std=0.02)
@@ -81,7 +90,7 @@ class NAR(nn.Module):
             self.expectation.vectors.copy_(vectors)
 
     @property
-    def most_frames(self) -> int | None:
+    def max_frames(self) -> int | None:
         """Frames of prompt and target that the model has positions for; None: any number."""
         return self.prompt_positions.most
 
@@ -134,7 +143,7 @@ class NAR(nn.Module):
         ]
         if second:
             parts.append((self._stage_tokens(stages), torch.full_like(code_lengths, 2)))
-        sequence, lengths = splice(parts)
+        sequence, lengths = concat_padded(parts)
         sequence = sequence[:, : int(lengths.max())]
         mask = None
         if int(lengths.min()) < sequence.shape[1]:

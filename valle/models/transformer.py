@@ -44,10 +44,10 @@ def sinusoidal_positions(positions: Tensor, dim: int) -> Tensor:
     return torch.cat((angles.sin(), angles.cos()), dim=-1)
 
 
-MOST_POSITIONS = 4096  # of a learned table
+MAX_POSITIONS = 4096  # of a learned table
 
 
-class Positions(nn.Module):
+class PositionalEmbedding(nn.Module):
     """Adds to each token where it stands in its part of the sequence.
 
     VALL-E (section 4.2.1) has sine and cosine; here they are scaled by one learned number, so that a token and its
@@ -57,10 +57,10 @@ class Positions(nn.Module):
     def __init__(self, dim: int, learned: bool) -> None:
         super().__init__()
         self.dim, size = dim, 0.02 * dim**0.5
-        self.most = MOST_POSITIONS if learned else None
+        self.most = MAX_POSITIONS if learned else None
         self.table: nn.Embedding | None = None
         if learned:
-            self.table = nn.Embedding(MOST_POSITIONS, dim)
+            self.table = nn.Embedding(MAX_POSITIONS, dim)
             nn.init.normal_(self.table.weight, std=size)
         else:
             self.scale = nn.Parameter(torch.tensor([size]))  # not a scalar: these cannot be parted among ranks
@@ -71,7 +71,7 @@ class Positions(nn.Module):
             raise ValueError(f"{x.shape[1]} positions; the model has learned {self.most}")
         positions = torch.arange(x.shape[1], device=x.device) + torch.as_tensor(first, device=x.device).view(-1, 1)
         if self.table is not None:
-            return x + self.table(positions.clamp(max=MOST_POSITIONS - 1))  # what is clamped is padding
+            return x + self.table(positions.clamp(max=MAX_POSITIONS - 1))  # what is clamped is padding
         return x + (self.scale * sinusoidal_positions(positions, self.dim)).to(x.dtype)
 
 
@@ -80,7 +80,7 @@ def length_mask(lengths: Tensor, time: int) -> Tensor:
     return torch.arange(time, device=lengths.device) < lengths[:, None]
 
 
-def splice(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+def concat_padded(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """Join right-padded sequences row by row, so that the padding of all of them ends up on the right.
 
     parts: pairs of (batch, time, dim) and the (batch,) lengths of its rows
@@ -109,29 +109,29 @@ class KVCache:
         shape = (config.layers, batch, config.heads, max_length, config.dim // config.heads)
         self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)
         self.lengths = torch.zeros(batch, dtype=torch.long, device=like.device)
-        self.filled = 0  # upper bound of `lengths`, known without asking the device
+        self.max_position = 0  # upper bound of `lengths`, known without asking the device
         self.ragged = False  # whether rows differ in length
 
     @classmethod
-    def around(cls, keys: Tensor, values: Tensor, lengths: Tensor) -> KVCache:
+    def from_tensors(cls, keys: Tensor, values: Tensor, lengths: Tensor) -> KVCache:
         """A cache of (layer, batch, head, time, head_dim) tensors that are there, all of whose time is looked at: rows
         hold `lengths` (batch,) positions, and a mask must hide the rest."""
         cache = cls.__new__(cls)
         cache.keys, cache.values, cache.lengths = keys, values, lengths
-        cache.filled, cache.ragged = keys.shape[3] - 1, True
+        cache.max_position, cache.ragged = keys.shape[3] - 1, True
         return cache
 
     @property
     def max_length(self) -> int:
         return self.keys.shape[3]
 
-    def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def update(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Add (batch, heads, time, head_dim) after each row's end; returns all keys and values up to the longest."""
         batch, _, time, _ = keys.shape
-        end = self.filled + time
+        end = self.max_position + time
         if not self.ragged:
-            self.keys[layer, :, :, self.filled : end] = keys
-            self.values[layer, :, :, self.filled : end] = values
+            self.keys[layer, :, :, self.max_position : end] = keys
+            self.values[layer, :, :, self.max_position : end] = values
         else:
             positions = self.lengths[:, None] + torch.arange(time, device=keys.device)  # (batch, time)
             rows = torch.arange(batch, device=keys.device)[:, None]
@@ -144,30 +144,30 @@ class KVCache:
         if isinstance(lengths, Tensor):
             self.ragged = self.ragged or bool((lengths != most).any())
         self.lengths = self.lengths + lengths
-        self.filled += most
+        self.max_position += most
 
-    def keep(self, rows: Tensor) -> None:
+    def select_rows(self, rows: Tensor) -> None:
         """Go on with these rows only ((rows,) indices); rows may repeat."""
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]
         self.lengths = self.lengths[rows]
         self._measure()
 
-    def place(self, rows: list[int], other: KVCache) -> None:
+    def copy_row(self, rows: list[int], other: KVCache) -> None:
         """Let these rows hold what the one row of another cache holds."""
-        length = other.filled
+        length = other.max_position
         self.keys[:, rows, :, :length] = other.keys[:, :, :, :length].to(self.keys.dtype)
         self.values[:, rows, :, :length] = other.values[:, :, :, :length].to(self.values.dtype)
         self.lengths[rows] = length
         self._measure()
 
-    def leave(self, rows: list[int]) -> None:
+    def reset_rows(self, rows: list[int]) -> None:
         """Let these rows hold nothing."""
         self.lengths[rows] = 0
         self._measure()
 
     def _measure(self) -> None:
         lengths = self.lengths.tolist()
-        self.filled, self.ragged = max(lengths), len(set(lengths)) > 1
+        self.max_position, self.ragged = max(lengths), len(set(lengths)) > 1
 
 
 class AdaptiveLayerNorm(nn.Module):
@@ -205,7 +205,7 @@ class Block(nn.Module):
         for residual in (self.out, self.ffn_out):  # keep the variance of the residual stream (GPT-2)
             nn.init.normal_(residual.weight, std=0.02 / math.sqrt(2 * config.layers))
 
-    def queries_keys(self, x: Tensor, stage: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def project_qkv(self, x: Tensor, stage: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of x, each (batch, heads, time, head_dim)."""
         h = self.attention_norm(x, stage) if self.adaptive else self.attention_norm(x)
         query, key, value = rearrange(self.qkv(h), "b t (part h d) -> part b h t d", part=3, h=self.heads)
@@ -221,9 +221,9 @@ class Block(nn.Module):
         cache: KVCache | None,
         layer: int,
     ) -> Tensor:
-        query, key, value = self.queries_keys(x, stage)
+        query, key, value = self.project_qkv(x, stage)
         if cache is not None:
-            key, value = cache.write(layer, key, value)
+            key, value = cache.update(layer, key, value)
         dropout = self.dropout if self.training else 0.0
         mixed = self.attend(query, key, value, mask, dropout, is_causal=causal)
         x = x + F.dropout(self.out(rearrange(mixed, "b h t d -> b t (h d)")), dropout)
@@ -275,7 +275,7 @@ class Transformer(nn.Module):
         blocks = [block for block in self.blocks if isinstance(block, Block)]
         for index, block in enumerate(blocks[:layer]):
             x = block(x, causal=causal, mask=None, stage=None, cache=None, layer=index)
-        query, key, _ = blocks[layer].queries_keys(x, None)
+        query, key, _ = blocks[layer].project_qkv(x, None)
         scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
         if causal:
             scores = scores.masked_fill(~torch.ones_like(scores, dtype=torch.bool).tril(), -torch.inf)

@@ -1,6 +1,6 @@
 """Synthesis: text and prompt in, audio out."""
 
+from valle.synthesis.pipeline import TTS, Speech, TruncatedWarning, load
 from valle.synthesis.prompt import Prompt, PromptWarning
-from valle.synthesis.tts import TTS, Speech, TruncatedWarning, load
 
 __all__ = ["TTS", "Prompt", "PromptWarning", "Speech", "TruncatedWarning", "load"]

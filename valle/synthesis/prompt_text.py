@@ -12,8 +12,8 @@ import numpy as np
 
 from valle.audio import Audio
 from valle.codec import Codec
+from valle.extensions.phone_alignment import PAUSE, aligned, phones_of
 from valle.synthesis.prompt import Prompt, PromptWarning
-from valle.synthesis.reading import PAUSE, aligned, phones_of
 from valle.synthesis.speech_activity import analyze
 from valle.text import TextUnits
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from valle.synthesis.engine import Generated
-from valle.synthesis.reading import Quality, pauses_cut, phones_of, quality, spliced
+from valle.extensions.phone_alignment import Quality, pauses_cut, phones_of, quality, spliced
+from valle.generation.engine import GenerationOutput
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Selected:
 
 
 def select(
-    candidates: list[Generated], symbols: list[str], phones: Tensor, frame_rate: float, prefix: Tensor
+    candidates: list[GenerationOutput], symbols: list[str], phones: Tensor, frame_rate: float, prefix: Tensor
 ) -> Selected:
     """Join the parts of the candidates that encode the text best, and cut long pauses.
 

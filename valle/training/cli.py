@@ -19,16 +19,17 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 from valle import codec
-from valle.data.batches import TokensDataModule
+from valle.aliases import rename_flag, rename_in_recipe
+from valle.checkpoint import find_checkpoint, model_directory, read_checkpoint
+from valle.data.datamodule import TokensDataModule
 from valle.errors import UserError
-from valle.models.ar import regrouped
+from valle.models.ar import convert_group_size
 from valle.models.lora import merged, with_adapters
-from valle.synthesis.checkpoint import find_checkpoint, model_directory, read_checkpoint
 from valle.text import Vocabulary
+from valle.training.callbacks import AtomicCheckpointIO, SigtermCheckpoint, TopCheckpoints
 from valle.training.codec import CodecModule
 from valle.training.modules import ARModule, NARModule
 from valle.training.resume import check_resumable
-from valle.training.safety import StopOnSignal, TopCheckpoints, WholeCheckpoints
 from valle.training.samples import SampleCallback
 
 # What a model takes from the data it is trained on: argument of the model -> how it is read off the data module.
@@ -88,7 +89,7 @@ def start_from(module: L.LightningModule, source: str) -> None:
     if isinstance(module, ARModule) and checkpoint["hyper_parameters"]["group_size"] != module.model.group_size:
         weights = {name.removeprefix("model."): weight for name, weight in state.items()}
         try:
-            weights = regrouped(weights, module.model.group_size, checkpoint["hyper_parameters"]["group_size"])
+            weights = convert_group_size(weights, module.model.group_size, checkpoint["hyper_parameters"]["group_size"])
         except ValueError as error:
             raise UserError(f"--init_from {source}: {error}; leave it out") from error
         state = {f"model.{name}": weight for name, weight in weights.items()}
@@ -115,10 +116,16 @@ def with_bases(arguments: list[str]) -> list[str]:
         if previous == "--config":
             expanded.pop()
         elif path == argument:
-            expanded.append(argument)
+            expanded.append(rename_flag(argument))
             continue
-        expanded += [part for recipe in _chain(Path(path)) for part in ("--config", str(recipe))]
+        expanded += [part for recipe in _chain(Path(path)) for part in ("--config", _renamed(recipe))]
     return expanded
+
+
+def _renamed(recipe: Path) -> str:
+    """The recipe's path, or its content where former names were replaced in it."""
+    text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
+    return rename_in_recipe(text, str(recipe)) or str(recipe)
 
 
 def _chain(recipe: Path) -> list[Path]:
@@ -229,7 +236,7 @@ class TrainCLI(LightningCLI):
             ModelCheckpoint(root, "best", monitor="valid/loss", enable_version_counter=False),
             ModelCheckpoint(root, "last", every_n_train_steps=config.save_every, enable_version_counter=False),
             LearningRateMonitor("step"),
-            StopOnSignal(Path(root) / "last.ckpt"),
+            SigtermCheckpoint(Path(root) / "last.ckpt"),
         ]
         if config.keep_best > 1:
             callbacks.insert(0, TopCheckpoints(f"{root}/top", monitor="valid/loss", save_top_k=config.keep_best))
@@ -243,7 +250,7 @@ class TrainCLI(LightningCLI):
                 **kwargs,
                 callbacks=[*(config.trainer.callbacks or []), *callbacks],
                 logger=logger,
-                plugins=[*(config.trainer.plugins or []), WholeCheckpoints()],
+                plugins=[*(config.trainer.plugins or []), AtomicCheckpointIO()],
             )
         except (MisconfigurationException, ValueError, TypeError) as error:
             options = ("accelerator", "devices", "num_nodes", "strategy", "precision")
@@ -279,7 +286,7 @@ class TrainCLI(LightningCLI):
                 raise UserError(f"--model.init_args.latent_dim: {error}") from error
         elif isinstance(self.model, NARModule) and self.model.model.expectation is not None:
             raise UserError(
-                "expectation_layers: it is the codec's vectors that are expected; give --init_codebooks true"
+                "latent_regression_layers: it is the codec's vectors that are expected; give --init_codebooks true"
             )
 
 

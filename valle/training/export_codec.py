@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from valle.checkpoint import read_checkpoint
 from valle.codec.trained import export
 from valle.errors import UserError
 from valle.files import read_provenance
-from valle.synthesis.checkpoint import read_checkpoint
 from valle.training.codec import CodecModule
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from valle.checkpoint import export_model
 from valle.errors import UserError
 from valle.files import read_provenance
-from valle.synthesis.checkpoint import export_model
 
 
 def main() -> None:

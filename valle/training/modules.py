@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -15,14 +16,16 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from valle.data.batches import Batch
+from valle.aliases import HYPER_PARAMETERS
+from valle.checkpoint import read_checkpoint
+from valle.data.datamodule import Batch
 from valle.errors import UserError
+from valle.extensions.guided_attention import GuidedAttention, spoken_phonemes
 from valle.models.ar import AR
 from valle.models.lora import add_adapters
 from valle.models.nar import NAR
 from valle.models.transformer import Layout, TransformerConfig
 from valle.text import Vocabulary
-from valle.training.guided_attention import GuidedAttention, spoken_phonemes
 
 EXPECTATION_LOSS = 10.0  # weight of the share of the rest that a NAR model does not expect, beside its cross entropy
 
@@ -46,9 +49,9 @@ def whole_groups(codes: Tensor, lengths: Tensor, size: int) -> tuple[Tensor, Ten
 
 COUNTS = ("codebook_size", "num_codebooks", "layers", "heads", "dim", "ffn_dim", "prompt_frames", "latent_dim")
 ABOVE_ZERO = ("learning_rate", "frame_rate", "prompt_seconds")
-FROM_ZERO = ("weight_decay", "guided_attention", "early_stages", "prompt_seconds_most")
-FROM_ZERO_COUNTS = ("warmup_steps", "lora_rank", "expectation_layers")
-SHARES = ("voice_prompt", "prefix_prompts")
+FROM_ZERO = ("weight_decay", "guided_attention", "stage_power", "max_prompt_seconds")
+FROM_ZERO_COUNTS = ("warmup_steps", "lora_rank", "latent_regression_layers")
+SHARES = ("untranscribed_prompt_prob", "prefix_prompt_prob")
 
 
 def check_ranges(values: Mapping[str, Any]) -> None:
@@ -85,6 +88,14 @@ class _Module(L.LightningModule):
         self.vocabulary = Vocabulary(list(self.hparams["vocabulary"]))
         self._utterances: list[str] = []  # of the step being taken
         self.sharded = False
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Load a module as Lightning does, also from a checkpoint with former names of hyper-parameters."""
+        if isinstance(checkpoint_path, str | Path):
+            renamed = read_checkpoint(Path(checkpoint_path))["hyper_parameters"]
+            kwargs = {name: renamed[name] for name in HYPER_PARAMETERS.values() if name in renamed} | kwargs
+        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
 
     def _prepare(self) -> None:
         """Set the model up as the switches say."""
@@ -179,15 +190,15 @@ class ARModule(_Module):
         codebook_size: entries a codebook (from the data).
         group_size: codes predicted by one step: 1 is VALL-E, 2, 4 and 8 are VALL-E 2.
         layout: of the sequence, "valle" or "valle2".
-        tied: codes are predicted with the weights of their embedding, as in the papers.
+        tie_embeddings: codes are predicted with the weights of their embedding, as in the papers.
         layers: transformer blocks.
         heads: attention heads.
         dim: width.
         ffn_dim: width of the feed-forward networks.
         dropout: probability.
-        voice_prompt: probability of a step with untranscribed prompts: the prompt that the data has for an utterance
-            (`valle-prepare prompts` and `excerpts`), else a segment of the utterance. In the other steps any prefix is
-            a prompt whose text is part of the text, as in the paper.
+        untranscribed_prompt_prob: probability of a step with untranscribed prompts: the prompt that the data has for
+            an utterance (`valle-prepare prompts` and `excerpts`), else a segment of the utterance. In the other steps
+            any prefix is a prompt whose text is part of the text, as in the paper.
         prompt_frames: maximum length of an untranscribed prompt; a segment is at most half of its utterance.
         guided_attention: weight of the loss that draws some heads to the phoneme being spoken, where the data says
             when each is, falling to zero with the learning rate; 0 is the paper.
@@ -209,13 +220,13 @@ class ARModule(_Module):
         codebook_size: int = 1024,
         group_size: int = 1,
         layout: Layout = "valle",
-        tied: bool = True,
+        tie_embeddings: bool = True,
         layers: int = 12,
         heads: int = 16,
         dim: int = 1024,
         ffn_dim: int = 4096,
         dropout: float = 0.1,
-        voice_prompt: float = 0.3,
+        untranscribed_prompt_prob: float = 0.3,
         prompt_frames: int = 225,
         guided_attention: float = 0.0,
         learning_rate: float = 5e-4,
@@ -227,16 +238,16 @@ class ARModule(_Module):
         lora_rank: int = 0,
     ) -> None:
         super().__init__()
-        self.model: AR = AR(len(vocabulary), self._config(), codebook_size, group_size, layout, tied)
+        self.model: AR = AR(len(vocabulary), self._config(), codebook_size, group_size, layout, tie_embeddings)
         self._prepare()
 
-    def _step(self, batch: Batch, split: str, voice_prompt: bool) -> Tensor:
+    def _step(self, batch: Batch, split: str, untranscribed_prompt_prob: bool) -> Tensor:
         size = self.hparams["group_size"]
         codes, lengths = whole_groups(batch.codes, batch.code_lengths, size)
         codes = codes[..., 0]
         before = torch.zeros_like(lengths)  # frames of the untranscribed prompt and its EOS tokens
         given = None  # frames that the loss leaves out
-        if voice_prompt:
+        if untranscribed_prompt_prob:
             codes, given, before = self._with_untranscribed_prompt(codes, lengths, batch)
         guidance = self._guidance() if split == "train" else 0.0
         with GuidedAttention(self.model, guidance > 0) as guide:
@@ -292,10 +303,10 @@ class ARModule(_Module):
         return whole, (time < before[:, None]) | again, before
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self._step(batch, "train", bool(torch.rand(()) < self.hparams["voice_prompt"]))
+        return self._step(batch, "train", bool(torch.rand(()) < self.hparams["untranscribed_prompt_prob"]))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._step(batch, "valid", voice_prompt=False)
+        self._step(batch, "valid", untranscribed_prompt_prob=False)
 
 
 class NARModule(_Module):
@@ -310,15 +321,15 @@ class NARModule(_Module):
         num_codebooks: codebooks (from the data).
         frame_rate: frames a second (from the data).
         prompt_seconds: longest acoustic prompt; it takes at most half of an utterance.
-        prompt_seconds_most: where above prompt_seconds, the longest is drawn between both for each utterance, as in
+        max_prompt_seconds: where above prompt_seconds, the longest is drawn between both for each utterance, as in
             VALL-E 2 (3 to 30).
-        prefix_prompts: share of steps whose prompts are the beginnings of the utterances (VALL-E 2: 1), not segments
-            from anywhere in them (VALL-E: 0).
-        expectation_layers: blocks of a network that tells from first codes and prompt what the other codebooks sum to,
-            for small models (`valle.models.expectation`); 0 is the papers, without one. It begins with the codec's
-            vectors: --init_codebooks true, or --init_from a model that has one.
+        prefix_prompt_prob: probability of a step whose prompts are prefixes of the utterances (VALL-E 2: 1), not
+            segments from anywhere in them (VALL-E: 0).
+        latent_regression_layers: blocks of the network that predicts the sum of the other codebooks' vectors, for small
+            models (`valle.extensions.latent_regression`); 0 is the papers. It begins with the codec's vectors:
+            --init_codebooks true, or --init_from a model that has one.
         latent_dim: width of the codec's vectors.
-        early_stages: stage j is drawn with a probability like 1 / j ** early_stages; 0 is the papers.
+        stage_power: stage j is drawn with a probability like 1 / j ** stage_power; 0 is the papers.
         guided_attention: weight of the loss that draws some heads to the phoneme being spoken, where the data says
             when each is, falling to zero with the learning rate; 0 is the papers.
         layout: of the sequence, "valle" or "valle2".
@@ -346,11 +357,11 @@ class NARModule(_Module):
         num_codebooks: int = 8,
         frame_rate: float = 75.0,
         prompt_seconds: float = 3.0,
-        prompt_seconds_most: float = 0.0,
-        prefix_prompts: float = 0.5,
-        expectation_layers: int = 0,
+        max_prompt_seconds: float = 0.0,
+        prefix_prompt_prob: float = 0.5,
+        latent_regression_layers: int = 0,
         latent_dim: int = 128,
-        early_stages: float = 0.0,
+        stage_power: float = 0.0,
         guided_attention: float = 0.0,
         layout: Layout = "valle",
         layers: int = 12,
@@ -367,7 +378,7 @@ class NARModule(_Module):
         lora_rank: int = 0,
     ) -> None:
         super().__init__()
-        sizes = codebook_size, num_codebooks, expectation_layers, latent_dim
+        sizes = codebook_size, num_codebooks, latent_regression_layers, latent_dim
         self.model: NAR = NAR(len(vocabulary), self._config(), *sizes, layout)
         self._prepare()
 
@@ -378,7 +389,7 @@ class NARModule(_Module):
         frames are given (batch, frames), not to be predicted, so that nothing is won by copying them.
         The prompt lasts `prompt_seconds` or more, see there, and at most half of the utterance.
         """
-        shortest, most = self.hparams["prompt_seconds"], self.hparams["prompt_seconds_most"]
+        shortest, most = self.hparams["prompt_seconds"], self.hparams["max_prompt_seconds"]
         longest = torch.full(batch.code_lengths.shape, shortest, device=batch.code_lengths.device)
         if self.training and most > shortest:
             longest = longest + (most - shortest) * torch.rand_like(longest)
@@ -412,8 +423,8 @@ class NARModule(_Module):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         # Each utterance draws its own stage: the paper's draw of one a step, with less noise in the gradient.
         every = torch.arange(1.0, self.hparams["num_codebooks"], device=self.device)
-        stages = 1 + torch.multinomial(every ** -self.hparams["early_stages"], len(batch.ids), replacement=True)
-        losses, logits, targets = self._step(batch, stages, bool(torch.rand(()) < self.hparams["prefix_prompts"]))
+        stages = 1 + torch.multinomial(every ** -self.hparams["stage_power"], len(batch.ids), replacement=True)
+        losses, logits, targets = self._step(batch, stages, bool(torch.rand(()) < self.hparams["prefix_prompt_prob"]))
         tops = {
             f"top{k}_stage{stage}": accuracy(logits[stages == stage].detach(), targets[stages == stage], k)
             for k in (1, 10)

@@ -16,16 +16,16 @@ CHANGEABLE = (
     "commitment",
     "compiled",
     "dropout",
-    "early_stages",
+    "stage_power",
     "guided_attention",
     "loss_weights",
-    "prefix_prompts",
+    "prefix_prompt_prob",
     "prompt_frames",
     "prompt_seconds",
-    "prompt_seconds_most",
+    "max_prompt_seconds",
     "quantizer_dropout",
     "seed",
-    "voice_prompt",
+    "untranscribed_prompt_prob",
 )
 
 

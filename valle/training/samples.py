@@ -9,9 +9,9 @@ from torch import Tensor
 
 from valle import codec
 from valle.codec import Codec
-from valle.data.batches import Batch
+from valle.data.datamodule import Batch
+from valle.generation.engine import Request, generate
 from valle.models.sampling import SPEECH_TOP_P, Sampling
-from valle.synthesis.engine import Request, generate
 from valle.training.modules import ARModule, NARModule
 
 

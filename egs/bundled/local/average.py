@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 
+from valle.checkpoint import read_checkpoint
 from valle.cli.common import run
 from valle.errors import UserError
 from valle.files import read_provenance, write_text, write_weights
 from valle.models.lora import merged
-from valle.synthesis.checkpoint import read_checkpoint
 
 
 def average(states: list[dict[str, torch.Tensor]], weights: list[float]) -> dict[str, torch.Tensor]:

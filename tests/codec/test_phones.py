@@ -1,0 +1,216 @@
+"""Phones: one set of classes for many tables, when they are spoken, and a codec whose first codebook tells them."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lhotse import CutSet
+
+from tests.conftest import command
+from valle import audio, codec
+from valle.codec.quantizer import OTHER_PHONE, codebook_vectors, quantize
+from valle.codec.trained import TrainedCodec, export
+from valle.data import kaldi
+from valle.data.codec_datamodule import Clip, Crops
+from valle.data.forced_alignment import Aligner
+from valle.data.phoneme_timing import SpokenPhones
+from valle.errors import UserError
+from valle.synthesis.voices import find_voice
+from valle.text import phonemize
+from valle.text.phones import ARPABET, PHONE_CLASSES, UNKNOWN, phone_class
+from valle.training.codec import CodecModule
+
+SIZES = {"kind": "frame_rate", "encoder_dim": 16, "decoder_dim": 16, "codebook_size": 16, "latent_dim": 8}
+
+
+def test_every_phone_of_english_has_a_class() -> None:
+    texts = [
+        "The quick brown fox jumps over a lazy dog near the river.",
+        "Air, fear, poor, car, four, fire, hour, idea.",
+        "A little button, a bottle, uh oh, pleasure, joy, church, thing, this, eight go.",
+    ]
+    found = {symbol for symbols in phonemize(texts) for symbol in symbols} - set(" ,.ˈˌ")
+    assert {phone: phone_class(phone) for phone in found if phone_class(phone) == UNKNOWN} == {}
+    assert {phone_class(phone) for phone in ARPABET.values()} == set(range(len(PHONE_CLASSES)))
+    assert phone_class("ɑːɹ") == phone_class("ɑː") == PHONE_CLASSES.index("ɑː")
+    assert phone_class("ˈɔːɹ") == PHONE_CLASSES.index("ɔː")
+    assert phone_class("ʁ") == UNKNOWN
+
+
+def test_alignment_finds_when_each_phone_was_spoken(corpus: Path) -> None:
+    utterances = [u for u in kaldi.read(corpus / "train") if u.phones][:12]
+    aligner = Aligner()
+    pairs = [(u, found) for u in utterances if (found := aligner.align(u)).phones]
+    assert pairs  # it gives many of espeak-ng's sounds up
+    right, by_chance = [], []
+    for truth, found in ([Clip(u, 16_000) for u in pair] for pair in pairs):
+        times = np.arange(0.05, len(truth.samples) / 16_000 - 0.1, 0.01)
+        right.append(np.mean(found.phones.at(times) == truth.phones.at(times)))
+        by_chance.append(np.mean(found.phones.at(times) == truth.phones.at(times[::-1])))
+    assert np.mean(right) > 5 * np.mean(by_chance)
+
+
+def test_only_recordings_that_say_their_text_are_aligned(tmp_path: Path) -> None:
+    voice = find_voice("clara")
+    other = "Many years later the captain remembered that distant afternoon by the sea."
+    told = kaldi.Utterance("a-1", voice.recording, voice.text, "a")
+    kaldi.write(tmp_path / "data", [told, replace(told, id="a-2", text=other)])
+    assert not (tmp_path / "data" / "phones.ctm").exists()
+    assert "1 of 2 utterances" in command("valle-prepare", "align", tmp_path / "data").stdout
+    assert [bool(u.phones) for u in kaldi.read(tmp_path / "data")] == [True, False]
+    assert not kaldi.validate(tmp_path / "data")
+
+
+def test_what_is_not_said_is_not_aligned(corpus: Path) -> None:
+    u = kaldi.read(corpus / "train")[0]
+    short = replace(u, end=0.3, text=f"{u.text} {u.text} {u.text}")
+    assert Aligner().align(short).phones is None
+
+
+def test_a_crop_has_the_phones_of_its_own_frames(tmp_path: Path) -> None:
+    """A recording whose level tells the phone: whatever the crop and its speed, each frame's class fits its sound."""
+    rng, names = random.Random(0), ["", "aɪ", "s", "ɹ"]
+    lengths = [rng.uniform(0.1, 0.4) for _ in range(60)]
+    order = [rng.randrange(4) for _ in lengths]
+    samples = np.concatenate([np.full(round(s * 16_000), 0.01 + 0.03 * k) for s, k in zip(lengths, order, strict=True)])
+    starts = np.cumsum([0.0, *(round(s * 16_000) / 16_000 for s in lengths[:-1])])
+    audio.write(tmp_path / "x.wav", samples.astype(np.float32), 16_000)
+    phones = tuple((names[k], float(start)) for k, start in zip(order, starts, strict=True))
+    crops = Crops([kaldi.Utterance("x", tmp_path / "x.wav", "", "", phones=phones)], 16_000, 50.0, 1.5, 40, 0, True)
+    wrong = []
+    for crop, classes in (crops[i] for i in range(40)):
+        assert classes.shape == (75,)
+        middle = crop.reshape(75, 320)[:, 140:180].mean(1).numpy()
+        # the same class, the same level, but for frames at a boundary
+        for name in set(classes.tolist()):
+            of_class = middle[classes.numpy() == name]
+            wrong.append(np.mean(np.abs(of_class - np.median(of_class)) > 0.1 * np.median(of_class)))
+    assert np.mean(wrong) < 0.1
+    unknown = Crops([kaldi.Utterance("x", tmp_path / "x.wav", "", "")], 16_000, 50.0, 1.5, 1, 0, False)
+    assert (unknown[0][1] == UNKNOWN).all()
+
+
+def test_the_phone_loss_reaches_the_encoder_through_the_first_codebook_alone() -> None:
+    torch.manual_seed(0)
+    module = CodecModule(SIZES, quantize_start=0, phone_loss=1.0)
+    for layer in module.network.quantizer.vq.layers:
+        layer._codebook.inited.fill_(1)
+        layer._codebook.embed.normal_()
+    sound, phones = torch.randn(2, 6400) * 0.1, torch.randint(len(PHONE_CLASSES), (2, 20))
+    module.hparams["commitment"] = 0.0
+    _, inner, parts = module.train()._reconstruct(sound, phones, 8)
+    torch.testing.assert_close(inner, parts["phone"])
+    inner.backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in module.network.encoder.head.parameters())
+    module.eval()
+    loss = module._reconstruct(sound, phones, 8)[2]["phone"]
+    for layer in module.network.quantizer.vq.layers[1:]:
+        layer._codebook.embed.normal_()
+    torch.testing.assert_close(module._reconstruct(sound, phones, 8)[2]["phone"], loss)
+    silent = torch.full_like(phones, UNKNOWN)
+    assert "phone" not in module._reconstruct(sound, silent, 8)[2]
+
+
+def test_training_a_codec_goes_on_from_the_bundled_one(speech: Path) -> None:
+    mini = codec.load("mini")
+    module = CodecModule({"kind": "frame_rate"}, quantize_start=0)
+    module.start_from(mini)
+    sound = audio.read(speech, 16_000).samples
+    frames = len(sound) // 320 * 320
+    latent = module.network.encode_latent(torch.from_numpy(sound[None, :frames]))
+    codes = module.network.quantizer.vq.encode(latent.transpose(1, 2))[:, 0].T
+    assert torch.equal(codes[:-8], mini.encode(sound[:frames], 16_000)[:-8])
+    module.train()
+    before = codebook_vectors(module.network.quantizer).clone()
+    module._reconstruct(torch.from_numpy(sound[None, :32_000]), torch.full((1, 100), UNKNOWN), 8)
+    moved = (codebook_vectors(module.network.quantizer) - before).norm() / before.norm()
+    assert 0 < moved < 0.1  # the moving averages were there: one step does not throw a codebook over
+    with pytest.raises(UserError, match="other sizes"):
+        CodecModule(SIZES, quantize_start=0).start_from(mini)
+
+
+def named_codec() -> CodecModule:
+    """A codec of random weights whose first codes stand for the sixteen first phones, one each."""
+    torch.manual_seed(0)
+    module = CodecModule(SIZES, quantize_start=0).eval()
+    for layer in module.network.quantizer.vq.layers:
+        layer._codebook.inited.fill_(1)
+        layer._codebook.embed.normal_(std=0.3)
+    module.network.quantizer.get_buffer("phones").copy_(torch.arange(16))
+    return module
+
+
+def test_first_codes_are_of_the_phone_spoken_unless_another_is_much_nearer() -> None:
+    quantizer = named_codec().network.quantizer
+    latent = torch.nn.functional.layer_norm(torch.randn(2, 30, 8), (8,))
+    plain = quantize(quantizer, latent)
+    phones = torch.randint(16, (2, 30))
+    phones[0, 10:20] = UNKNOWN
+    codes = quantize(quantizer, latent, phones)
+    vectors = codebook_vectors(quantizer)
+    for row, time in np.ndindex(2, 30):
+        distance = (latent[row, time] - vectors[0]).square().sum(-1)
+        allowed = {int(p) for p in phones[row, max(0, time - 1) : time + 2]} - {UNKNOWN}
+        if phones[row, time] == UNKNOWN:
+            assert codes[row, time, 0] == distance.argmin()
+            continue
+        fined = [float(d) + (0 if code in allowed else OTHER_PHONE * 8) for code, d in enumerate(distance)]
+        assert codes[row, time, 0] == int(np.argmin(fined))
+    assert torch.equal(codes[0, 11:19], plain[0, 11:19])
+    assert not torch.equal(codes, plain)
+    rest = latent
+    for codebook in range(8):  # the codebooks after it make up for it
+        assert torch.equal(codes[..., codebook][..., None], _nearest(rest, vectors[codebook])) or codebook == 0
+        rest = rest - vectors[codebook][codes[..., codebook]]
+    assert torch.equal(quantize(quantizer, latent, torch.full((2, 30), UNKNOWN)), plain)
+    quantizer.get_buffer("phones").fill_(UNKNOWN)
+    assert torch.equal(quantize(quantizer, latent, phones), plain)
+
+
+def _nearest(latent: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    return torch.cdist(latent, vectors.expand(len(latent), -1, -1)).argmin(-1, keepdim=True)
+
+
+def test_codes_keep_the_phones_that_the_phone_loss_gave_them(tmp_path: Path) -> None:
+    module = CodecModule(SIZES, quantize_start=0, phone_loss=1.0)
+    assert TrainedCodec("x", module.network).phones is None
+    module.name_codes()
+    export(module.network, SIZES, tmp_path, {})
+    assert module.phone_head is not None
+    heads = module.phone_head(codebook_vectors(module.network.quantizer)[0]).argmax(-1)
+    assert torch.equal(codec.load(str(tmp_path)).phones, heads)
+    assert codec.load("mini").phones is None
+    trained_on = CodecModule(SIZES, quantize_start=0)
+    trained_on.start_from(codec.load(str(tmp_path)))
+    assert torch.equal(trained_on.network.quantizer.get_buffer("phones"), heads)
+
+
+def test_tokens_tell_the_phones_that_were_spoken(corpus: Path, tmp_path: Path) -> None:
+    small = codec.load("small")
+    assert small.phones is not None
+    (tmp_path / "plain").mkdir()
+    for file in ("wav.scp", "text", "utt2spk", "spk2utt"):
+        shutil.copy(corpus / "valid" / file, tmp_path / "plain")
+    shares = {}
+    for name, data in (("timed", corpus / "valid"), ("plain", tmp_path / "plain")):
+        command("valle-tokenize", data, tmp_path / name / "tokens", "--codec", "small")
+        utterances = {u.id: u for u in kaldi.read(corpus / "valid")}
+        folder = str(tmp_path / name / "tokens" / "{}.000000.{}")
+        fields = {"cuts": [folder.format("cuts", "jsonl.gz")], "codes": [folder.format("codes", "tar")]}
+        right = []
+        for cut in CutSet.from_shar(fields=fields):
+            codes = torch.from_numpy(cut.load_custom("codes")).long()
+            samples = audio.read(utterances[cut.id].path, 16_000).samples
+            if name == "plain":
+                assert torch.equal(codes, small.encode(samples, 16_000))
+            spoken = SpokenPhones(utterances[cut.id].phones).at((np.arange(len(codes)) + 0.5) / 50)
+            right.append((small.phones[codes[:, 0]].numpy() == spoken)[spoken != UNKNOWN].mean())
+        shares[name] = np.mean(right)
+    assert shares["timed"] > 0.8
+    assert 1 - shares["timed"] < 0.8 * (1 - shares["plain"])  # a codec that hears them well leaves little to mend

@@ -1,0 +1,126 @@
+"""Checks of synthesis on one kind of processor; test_capabilities.py runs this file with lowered capabilities.
+
+    python -m tests.generation.capability_checks [TARGET]
+
+TARGET: the compiler's option for the instruction set, in place of the one that fits torch's capability. Prints one JSON
+object: for every dtype and backend the rows that differ between a batch and alone, and relative errors of the logits
+against float32 weights.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+
+import torch
+
+from valle.generation import cpu_step
+from valle.generation.quantization import choose_dtype, has_bfloat16_kernels, pack
+from valle.models.ar import AR
+from valle.models.nar import NAR
+from valle.models.transformer import KVCache, TransformerConfig
+
+CONFIG = TransformerConfig(layers=2, heads=4, dim=128, ffn_dim=320, dropout=0.0)
+BATCHES = (2, 3, 4, 5, 6, 7, 8, 9, 12, 17)  # rows: every rest of the tiles of three and four rows
+DTYPES = ("float32", "bfloat16", "int8")
+MAX_ROWS = max(BATCHES)
+STEPS = 2
+
+
+def sharpen(model: torch.nn.Module) -> torch.nn.Module:
+    """Larger random weights, so that differences show."""
+    for parameter in model.parameters():
+        if parameter.ndim == 2:
+            parameter.mul_(4)
+    return model
+
+
+def make_ar(group_size: int) -> AR:
+    torch.manual_seed(0)
+    return sharpen(AR(12, CONFIG, codebook_size=50, group_size=group_size)).eval()
+
+
+def logits_of_steps(model: AR, rows: range) -> list[torch.Tensor]:
+    """Logits (rows, G, entries) of STEPS decode steps of rows of different lengths, as the engine takes them."""
+    size = model.group_size
+    like = torch.empty(0, dtype=getattr(model.transformer, "cache_dtype", torch.float32))
+    cache = KVCache(CONFIG, len(rows), 40, like=like)
+    draw = torch.Generator().manual_seed(1)
+    codes = torch.randint(0, 50, (MAX_ROWS, STEPS, size), generator=draw)
+    for slot, row in enumerate(rows):
+        phonemes = torch.arange(1, 4 + row % 5)[None]
+        prompt = torch.arange(size * (row % 7 + 1))[None]
+        alone = KVCache(CONFIG, 1, 40, like=torch.empty(0))
+        model.prefill(phonemes, torch.tensor([phonemes.shape[1]]), prompt, torch.tensor([prompt.shape[1]]), alone)
+        cache.copy_row([slot], alone)
+    position = torch.tensor([row % 7 + 1 for row in rows])
+    found = []
+    for step in range(STEPS):
+        mask = None
+        if cache.ragged:
+            mask = (torch.arange(cache.max_position + 1) <= cache.lengths[:, None])[:, None, None]
+        found.append(model.step(codes[list(rows), step], position + step, cache, mask).float())
+    return found
+
+
+def rows_that_differ(model: AR) -> list[str]:
+    """`rows of the batch: row` where a row of a batch has other logits than the same row alone."""
+    alone = [logits_of_steps(model, range(row, row + 1)) for row in range(MAX_ROWS)]
+    differing = []
+    for rows in BATCHES:
+        batch = logits_of_steps(model, range(rows))
+        differing += [
+            f"{rows}: {row}"
+            for row in range(rows)
+            if not all(torch.equal(one[0], several[row]) for one, several in zip(alone[row], batch, strict=True))
+        ]
+    return differing
+
+
+def error(wanted: list[torch.Tensor], given: list[torch.Tensor]) -> float:
+    a, b = torch.cat(wanted), torch.cat(given)
+    return float((a - b).norm() / a.norm())
+
+
+def nar_error(dtype: str) -> float:
+    torch.manual_seed(0)
+    model = sharpen(NAR(12, CONFIG, codebook_size=50)).eval()
+    draw = torch.Generator().manual_seed(1)
+    codes = torch.randint(0, 50, (1, 12, 8), generator=draw)
+    arguments = (
+        torch.tensor([[1, 2, 3, 4]]), torch.tensor([4]), codes[:, :5], torch.tensor([5]),
+        codes, torch.tensor([12]), torch.tensor([3]),
+    )  # fmt: skip
+    wanted = model(*arguments)
+    return error([wanted[0]], [pack(model, dtype)(*arguments)[0]])
+
+
+@torch.inference_mode()
+def main() -> None:
+    torch.set_num_threads(1)
+    if len(sys.argv) > 1:
+        cpu_step.target_option = lambda: sys.argv[1]
+    backends = {"packed": False} | ({"compiled": True} if shutil.which("c++") else {})
+    result: dict = {
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "target": cpu_step.target_option(),
+        "bfloat16_kernels": has_bfloat16_kernels(),
+        "auto": {name: choose_dtype("cpu", compiled) for name, compiled in backends.items()},
+        "nar_error": {dtype: nar_error(dtype) for dtype in DTYPES},
+        "differing": {},
+        "error": {},
+    }
+    for size in (1, 2):
+        wanted = logits_of_steps(make_ar(size), range(5))
+        for backend, compiled in backends.items():
+            for dtype in DTYPES:
+                model = pack(make_ar(size), dtype, compiled=compiled)
+                name = f"{backend} {dtype} G={size}"
+                result["error"][name] = error(wanted, logits_of_steps(model, range(5)))
+                result["differing"][name] = rows_that_differ(model)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Text to phonemes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import valle
+from tests.conftest import ROOT
+from valle.errors import UserError
+from valle.extensions.phone_alignment import phones_of
+from valle.text import PADDING, TextUnits, TextWarning, Vocabulary, normalize, phonemize, read_bpe, train_bpe
+from valle.text.normalization.numbers import cardinal, roman
+
+CASES = [
+    tuple(line.split("\t"))
+    for line in Path(__file__).with_name("normalization.tsv").read_text(encoding="utf-8").splitlines()
+]
+PAGE = ROOT / "docs" / "text.md"
+
+
+def bare(text: str) -> list[str]:
+    """Words without case and punctuation."""
+    return re.sub(r"[^\w ]", "", re.sub(r"[-,.?!;:]", " ", text.lower())).split()
+
+
+@pytest.mark.filterwarnings("ignore::valle.text.TextWarning")
+@pytest.mark.parametrize(("written", "spoken"), CASES, ids=[written for written, _ in CASES])
+def test_english_is_read_as_people_read_it(written: str, spoken: str) -> None:
+    assert bare(normalize(written)) == bare(spoken)
+
+
+@pytest.mark.filterwarnings("ignore::valle.text.TextWarning")
+def test_the_documentations_examples_are_true() -> None:
+    rows = re.findall(r"^\| [^|]+ \| `([^`]+)` \| ([^|]+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(rows) > 20
+    assert {written: normalize(written) for written, _ in rows} == {written: spoken.strip() for written, spoken in rows}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The quick brown fox jumps over the lazy dog.",
+        "I may go in March, and we march on.",
+        "No, I won't. No.",
+        "He is in the room; it's ours, isn't it?",
+        "Polish the polish, please!",
+        "I am what I am.",
+        "She saw Dr No and the St in the list.",
+        "rock 'n' roll",
+        "What is a word? A word is a word.",
+        "an x ray of plan b",
+        "A. Smith",
+    ],
+)
+def test_plain_text_stays_as_it_is(text: str) -> None:
+    expected = {
+        "She saw Dr No and the St in the list.": "She saw Doctor No and the St in the list.",
+        "A. Smith": "A Smith",
+    }
+    assert normalize(text) == expected.get(text, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken", "named"),
+    [
+        ("hello 🙂", "hello", "slightly smiling face"),
+        ("Well [laughs] yes.", "Well yes.", "laughs"),
+        ("a ★ b ★", "a b", "black star"),
+        ("one | two", "one two", "vertical line"),
+        ("👨‍👩‍👧 family", "family", "man"),
+    ],
+)
+def test_what_cannot_be_spoken_is_left_out_with_one_warning(text: str, spoken: str, named: str) -> None:
+    with pytest.warns(TextWarning, match=named) as caught:
+        assert normalize(text) == spoken
+    assert len(caught) == 1
+    with pytest.raises(UserError, match=named):
+        normalize(text, strict=True)
+
+
+@pytest.mark.parametrize("text", ["", "   ", "?!...", "🙂", "привет", "say привет", "你好", "[laughs]"])
+def test_text_without_words_or_in_another_script_is_one_line(text: str) -> None:
+    with pytest.raises(UserError) as caught:
+        normalize(text)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore::valle.text.TextWarning")
+@settings(max_examples=300, deadline=None)
+@given(
+    st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1, max_size=40).map(lambda t: f"a {t}")
+)
+def test_ascii_with_a_word_is_never_refused_and_leaves_no_digit_or_sign(text: str) -> None:
+    assert re.fullmatch(r"[A-Za-z',.?!;: -]+", normalize(text))
+
+
+@given(st.integers(0, 10**18))
+def test_any_number_has_a_name_that_says_its_groups(number: int) -> None:
+    plain, grouped = normalize(f"It is {number:,}."), normalize(f"x {number:,} y")
+    assert plain.startswith("It is ")
+    assert bare(plain)[2:] == bare(grouped)[1:-1]
+
+
+@given(st.integers(1, 3999))
+def test_roman_numerals_are_read(number: int) -> None:
+    numerals = {1000: "M", 900: "CM", 500: "D", 400: "CD", 100: "C", 90: "XC", 50: "L", 40: "XL", 10: "X", 9: "IX"}
+    text, rest = "", number
+    for value, letters in (numerals | {5: "V", 4: "IV", 1: "I"}).items():
+        text, rest = text + letters * (rest // value), rest % value
+    assert roman(text) == number
+    assert bare(normalize(f"Chapter {text}.")) == ["chapter", *cardinal(number).split()]
+
+
+def test_foreign_words_are_said_with_the_phones_that_the_model_has() -> None:
+    tts = valle.load("small")
+    for word in ("croissant", "Llanelli", "Bach", "Đà Nẵng", "Björk", "Aaaaah"):
+        (symbols,) = tts.symbols([word])
+        assert phones_of(symbols)
+
+
+@pytest.mark.filterwarnings("ignore::valle.text.TextWarning")
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=60))
+def test_any_text_is_normalized_or_refused_in_one_line(text: str) -> None:
+    try:
+        said = normalize(text)
+    except UserError as error:
+        said = str(error)
+    assert said.strip()
+    assert "\n" not in said
+
+
+def test_phonemes_keep_words_stress_and_punctuation_and_batches_do_not_mix() -> None:
+    both = phonemize(["Hello, world.", "Yes?"])
+    assert both == [phonemize(["Hello, world."])[0], phonemize(["Yes?"])[0]]
+    assert {",", ".", " ", "ˈ"} <= set(both[0])
+    assert both[1][-1] == "?"
+
+
+def test_other_languages_are_phonemized_and_unknown_ones_named() -> None:
+    assert phonemize(["Guten Morgen"], "de")[0]
+    with pytest.raises(UserError, match="xx-none"):
+        phonemize(["hello"], "xx-none")
+
+
+@given(st.lists(st.lists(st.sampled_from("abcdefg"), max_size=8), min_size=1, max_size=5))
+def test_a_vocabulary_gives_back_what_it_encoded(utterances: list[list[str]]) -> None:
+    vocabulary = Vocabulary.from_utterances(utterances)
+    for utterance in utterances:
+        assert vocabulary.decode(vocabulary.encode(utterance)) == utterance
+
+
+def test_an_unknown_symbol_is_named() -> None:
+    with pytest.raises(UserError, match="'ʒ'"):
+        Vocabulary([PADDING, "a"]).encode(["a", "ʒ"])
+
+
+SENTENCES = ["the old baker sold a loaf of bread.", "the young baker baked bread, and sold it!", "a loaf? an old loaf."]
+
+
+@given(st.lists(st.sampled_from(" ".join(SENTENCES).split()), min_size=1, max_size=12))
+def test_units_of_byte_pair_encoding_spell_the_text(words: list[str]) -> None:
+    text = " ".join(words)
+    (units,) = TextUnits(bpe=train_bpe(SENTENCES, 60))([text])
+    assert "".join(units).replace("▁", " ").strip() == text
+
+
+def test_units_grow_with_their_number_and_join_without_a_space() -> None:
+    few, many = (TextUnits(bpe=train_bpe(SENTENCES, size)) for size in (30, 60))
+    assert len(many(SENTENCES)[0]) < len(few(SENTENCES)[0])
+    first, second = many(["the old baker", "sold bread"])
+    assert many.join(first, second) == many(["the old baker sold bread"])[0]
+    assert TextUnits().join(["a"], ["b"]) == ["a", " ", "b"]
+
+
+def test_a_character_that_no_unit_holds_is_named() -> None:
+    with pytest.raises(UserError, match="'x'"):
+        TextUnits(bpe=train_bpe(SENTENCES, 40))(["a box"])
+    with pytest.raises(UserError, match="fewer"):
+        train_bpe(SENTENCES, 5)
+
+
+def test_a_file_that_is_no_tokenizer_is_one_line(tmp_path: Path) -> None:
+    for content in (None, "{}", "words"):
+        path = tmp_path / "bpe.json"
+        if content is not None:
+            path.write_text(content)
+        with pytest.raises(UserError, match="valle-prepare bpe"):
+            read_bpe(path)

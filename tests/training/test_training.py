@@ -1,0 +1,396 @@
+"""Training: self-contained checkpoints, exact resuming, the command."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+import yaml
+from safetensors import safe_open
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import valle
+from tests.conftest import BIN, ROOT, command, train
+from valle import codec
+from valle.data import kaldi
+from valle.data.datamodule import NEVER, Batch
+from valle.errors import UserError
+from valle.extensions.guided_attention import GuidedAttention, spoken_phonemes
+from valle.models.ar import AR
+from valle.models.nar import NAR
+from valle.models.transformer import Layout, TransformerConfig
+from valle.training import ARModule, NARModule
+from valle.training.cli import train as train_command
+from valle.training.cli import with_bases
+from valle.training.modules import whole_groups
+
+RECIPES = ROOT / "recipes"
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+@pytest.mark.parametrize(("kind", "module"), [("ar", ARModule), ("nar", NARModule)])
+def test_a_checkpoint_loads_alone_without_pickled_code(run_directory: Path, kind: str, module: type) -> None:
+    loaded = module.load_from_checkpoint(run_directory / kind / "last.ckpt", weights_only=True)
+    assert loaded.hparams["codec"] == "mini"
+    assert len(loaded.hparams["vocabulary"]) > 30
+    assert loaded.vocabulary.symbols[0] == "<pad>"
+
+
+def test_a_nar_run_stopped_and_started_again_ends_with_the_same_weights(tokens: Path, tmp_path: Path) -> None:
+    train("NARModule", tokens, tmp_path / "straight", 9, "--save_every=1")
+    kill_after_step(5, "NARModule", tokens, tmp_path / "stopped", 9)
+    reached = torch.load(tmp_path / "stopped" / "last.ckpt", weights_only=True)["global_step"]
+    assert 0 < reached < 9
+    train("NARModule", tokens, tmp_path / "stopped", 9, "--save_every=1")
+    straight, resumed = weights(tmp_path / "straight" / "last.ckpt"), weights(tmp_path / "stopped" / "last.ckpt")
+    for name, value in straight.items():
+        assert torch.equal(value, resumed[name]), name
+
+
+def kill_after_step(step: int, kind: str, tokens: Path, root: Path, steps: int, *more: str) -> None:
+    """The same training, killed by SIGKILL after a step, before that step's checkpoint is written."""
+    script = (
+        "import os, signal\n"
+        "from lightning.pytorch import Callback\n"
+        "from valle.training import cli\n"
+        "class Stop(Callback):\n"
+        "    def on_train_batch_end(self, trainer, module, *rest):\n"
+        f"        if trainer.global_step == {step}: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "original = cli.TrainCLI.instantiate_trainer\n"
+        "def instantiate(self, **options):\n"
+        "    trainer = original(self, **options); trainer.callbacks.insert(0, Stop()); return trainer\n"
+        "cli.TrainCLI.instantiate_trainer = instantiate\n"
+        "from valle.cli.train import main\n"
+        "main()\n"
+    )
+    done = train(kind, tokens, root, steps, "--save_every=1", *more, script=script)
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_what_training_shows(run_directory: Path, tokens: Path, tmp_path: Path) -> None:
+    train(
+        "ARModule",
+        tokens,
+        tmp_path / "ar",
+        2,
+        "--trainer.val_check_interval=1",
+        "--trainer.check_val_every_n_epoch=null",
+    )
+    events = EventAccumulator(str(tmp_path / "ar"))
+    events.Reload()
+    tags = events.Tags()
+    assert {"train/loss", "train/top1", "train/top10", "valid/loss"} <= set(tags["scalars"])
+    assert any(tag.startswith("lr") for tag in tags["scalars"])
+    assert {"sample/codes", "sample/attention"} <= set(tags["images"])
+    assert "sample/audio" in tags["audio"]
+    stages = EventAccumulator(str(run_directory / "nar"))
+    stages.Reload()
+    assert {f"valid/top10_stage{stage}" for stage in range(1, 8)} <= set(stages.Tags()["scalars"])
+
+
+def test_starting_from_another_runs_weights(run_directory: Path, tokens: Path, tmp_path: Path) -> None:
+    start = run_directory / "ar" / "last.ckpt"
+    train("ARModule", tokens, tmp_path / "ar", 1, f"--init_from={start}", "--model.init_args.learning_rate=1e-12")
+    before, after = weights(start), weights(tmp_path / "ar" / "last.ckpt")
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
+
+
+def test_code_embeddings_begin_as_the_codecs_vectors(tokens: Path, tmp_path: Path) -> None:
+    train("NARModule", tokens, tmp_path / "nar", 1, "--init_codebooks=true", "--model.init_args.learning_rate=1e-12",
+          "--model.init_args.dim=64", "--model.init_args.heads=2")  # fmt: skip
+    state = weights(tmp_path / "nar" / "last.ckpt")
+    vectors = codec.load("mini").codebooks
+    embedded = torch.stack([state[f"model.code_embeddings.{book}.weight"] for book in range(8)])
+    vectors = vectors - vectors.mean(1, keepdim=True)
+    codes = torch.randint(1024, (8, 200), generator=torch.Generator().manual_seed(0))[..., None]
+    latents, sums = (x.gather(1, codes.expand(-1, -1, 64)).sum(0) for x in (vectors, embedded))
+    alike = F.cosine_similarity(*latents.reshape(2, 100, -1))
+    torch.testing.assert_close(F.cosine_similarity(*sums.reshape(2, 100, -1)), alike, atol=1e-3, rtol=0)
+
+
+def test_an_exported_model_speaks_and_training_starts_from_it(
+    run_directory: Path, tokens: Path, speech: Path, tmp_path: Path
+) -> None:
+    origin = tmp_path / "origin.json"
+    origin.write_text('{"data": "espeak-ng, 6 hours"}')
+    command("python", "-m", "valle.training.export_model", run_directory, tmp_path / "model", "--provenance", origin)
+    with safe_open(tmp_path / "model" / "ar.safetensors", "pt") as file:
+        assert file.metadata()["data"] == "espeak-ng, 6 hours"
+        assert int(file.metadata()["steps"]) > 0
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {
+        "ar.json", "ar.safetensors", "nar.json", "nar.safetensors"
+    }  # fmt: skip
+    whole, exported = valle.load(run_directory), valle.load(tmp_path / "model")
+    assert exported.vocabulary == whole.vocabulary
+    for part in ("ar", "nar"):
+        halves = dict(getattr(exported, part).named_parameters())
+        for name, weight in getattr(whole, part).named_parameters():
+            torch.testing.assert_close(halves[name], weight, atol=1e-3, rtol=1e-3)
+    assert exported.synthesize("Good morning.", speech).duration > 0
+    train("NARModule", tokens, tmp_path / "nar", 1, f"--init_from={tmp_path / 'model'}")
+    (tmp_path / "model" / "ar.safetensors").write_bytes(b"cut off")
+    with pytest.raises(UserError, match="not a model of valle-train, or damaged"):
+        valle.load(tmp_path / "model")
+
+
+def configuration(recipe: Path, capsys: pytest.CaptureFixture[str]) -> dict:
+    """What valle-train makes of a recipe."""
+    with pytest.raises(SystemExit):
+        train_command(["fit", "--config", str(recipe), "--print_config"])
+    return yaml.safe_load(capsys.readouterr().out)
+
+
+def test_recipes_are_valid_configurations(capsys: pytest.CaptureFixture[str]) -> None:
+    recipes = [path for path in RECIPES.glob("*/*.yaml") if path.name != "base.yaml"]
+    assert len(recipes) > 10
+    for path in recipes:
+        assert configuration(path, capsys)["model"]["class_path"].startswith("valle.training"), path
+
+
+def test_the_recipes_of_valle2_differ_in_the_group_size_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = []
+    for size in (1, 2, 4, 8):
+        config = configuration(RECIPES / "valle2" / f"ar_g{size}.yaml", capsys)
+        assert config["model"]["init_args"].pop("group_size") == size
+        config["trainer"].pop("default_root_dir"), config.pop("base")
+        shown.append(config)
+    assert all(config == shown[0] for config in shown)
+
+
+def test_a_recipe_builds_on_its_base(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "base.yaml").write_text("trainer: {max_steps: 1}\n")
+    (tmp_path / "a" / "middle.yaml").write_text("base: ../base.yaml\n")
+    top = tmp_path / "top.yaml"
+    top.write_text("base: a/middle.yaml\n")
+    chain = [tmp_path / "a" / ".." / "base.yaml", tmp_path / "a" / "middle.yaml", top]
+    expected = ["fit", *(x for path in chain for x in ("--config", str(path))), "--seed", "1"]
+    assert with_bases(["fit", "--config", str(top), "--seed", "1"]) == expected
+    assert with_bases(["fit", f"--config={top}", "--seed", "1"]) == expected
+    (tmp_path / "base.yaml").write_text("base: a/middle.yaml\n")
+    (tmp_path / "lost.yaml").write_text("base: nowhere.yaml\n")
+    for name in ("base.yaml", "lost.yaml"):
+        with pytest.raises(UserError, match="base"):
+            with_bases(["fit", "--config", str(tmp_path / name)])
+
+
+def test_the_layouts_of_valle2_are_trained_on_text_units(corpus: Path, tokens: Path, tmp_path: Path) -> None:
+    bpe = tmp_path / "bpe.json"
+    command("valle-prepare", "bpe", corpus / "train", bpe, "--size", "60")
+    for kind in ("ARModule", "NARModule"):
+        more = ["--model.init_args.max_prompt_seconds=2"] if kind == "NARModule" else []
+        train(kind, tokens, tmp_path / "run" / kind[:-6].lower(), 2, "--model.init_args.layout=valle2",
+              f"--data.init_args.bpe={bpe}", *more)  # fmt: skip
+    bpe.unlink()  # it travels in the checkpoints
+    tts = valle.load(tmp_path / "run")
+    utterance = kaldi.read(corpus / "test_seen")[0]
+    assert "".join(tts.symbols(["The baker sold a loaf."])[0]) == "▁the▁baker▁sold▁a▁loaf."
+    assert tts.synthesize("The baker sold a loaf.", utterance.path, utterance.text).duration > 0
+    with pytest.raises(UserError, match="'ñ'"):
+        tts.synthesize("The señor sold a loaf.", utterance.path)
+
+
+def test_a_deeper_model_begins_as_the_shallower_one(run_directory: Path, tokens: Path, tmp_path: Path) -> None:
+    shallow = NARModule.load_from_checkpoint(run_directory / "nar" / "last.ckpt")
+    layers = shallow.hparams["layers"]
+    train("NARModule", tokens, tmp_path / "nar", 1, f"--init_from={run_directory}",
+          "--model.init_args.learning_rate=1e-30", f"--model.init_args.layers={layers + 2}")  # fmt: skip
+    deep = NARModule.load_from_checkpoint(tmp_path / "nar" / "last.ckpt")
+    assert len(deep.model.transformer.blocks) == layers + 2
+    lengths, codes = torch.tensor([12]), torch.randint(1024, (1, 12, 8), generator=torch.Generator().manual_seed(0))
+    given = torch.ones(1, 12, dtype=torch.long), lengths, codes, lengths, codes, lengths, torch.tensor([3])
+    torch.testing.assert_close(deep.eval().model(*given), shallow.eval().model(*given))
+
+
+def test_groups_begin_from_a_model_of_single_codes(tokens: Path, run_directory: Path, tmp_path: Path) -> None:
+    train("ARModule", tokens, tmp_path / "ar", 1, "--model.init_args.group_size=2", f"--init_from={run_directory}",
+          "--model.init_args.learning_rate=1e-30")  # fmt: skip
+    double = ARModule.load_from_checkpoint(tmp_path / "ar" / "last.ckpt").model
+    single = ARModule.load_from_checkpoint(run_directory / "ar" / "last.ckpt").model
+    assert torch.equal(double.head.weight, single.head.weight)
+    torch.testing.assert_close(double.group_prediction.weight, torch.eye(32).repeat(2, 1))
+    done = subprocess.run(
+        [str(BIN / "valle-train"), "fit", "--model", "valle.training.ARModule", "--data",
+         "valle.data.datamodule.TokensDataModule", f"--data.init_args.train=[{tokens / 'train'}]",
+         f"--data.init_args.valid=[{tokens / 'valid'}]", "--trainer.max_steps=1", f"--init_from={run_directory}",
+         "--model.init_args.dim=64", f"--trainer.default_root_dir={tmp_path / 'other'}"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "--init_from" in done.stderr.splitlines()[-1]
+
+
+def test_grouped_code_modelling_is_one_switch(tokens: Path, tmp_path: Path) -> None:
+    train("ARModule", tokens, tmp_path / "ar", 1, "--model.init_args.group_size=4")
+    assert ARModule.load_from_checkpoint(tmp_path / "ar" / "last.ckpt").model.group_size == 4
+
+
+def test_training_without_tokens_is_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [str(BIN / "valle-train"), "fit", "--model", "valle.training.ARModule", "--data",
+         "valle.data.datamodule.TokensDataModule", f"--data.init_args.train=[{tmp_path}]",
+         f"--data.init_args.valid=[{tmp_path}]", "--trainer.max_steps=1",
+         f"--trainer.default_root_dir={tmp_path / 'run'}"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "holds no tokens" in done.stderr.strip().splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("content", ["{", "[1]"])
+def test_a_provenance_that_is_no_json_object_is_named(content: str, run_directory: Path, tmp_path: Path) -> None:
+    (tmp_path / "origin.json").write_text(content)
+    done = command("python", "-m", "valle.training.export_model", run_directory, tmp_path / "model", "--provenance",
+                   tmp_path / "origin.json", check=False)  # fmt: skip
+    assert done.returncode == 2
+    assert "origin.json" in done.stderr
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_codec_is_trained_exported_and_loaded(speech: Path, tmp_path: Path) -> None:
+    (tmp_path / "files.lst").write_text(f"{speech}\n")
+    recipe = ROOT / "recipes" / "codec" / "mini.yaml"
+    lists = [f"--data.init_args.{part}=[{tmp_path / 'files.lst'}]" for part in ("train", "valid")]
+    sizes = ["--data.init_args.batch_size=2", "--data.init_args.epoch_size=4", "--trainer.max_steps=2"]
+    root = tmp_path / "run"
+    command("valle-train", "fit", "--config", recipe, *lists, *sizes, "--model.init_args.quantize_start=9",
+            f"--trainer.default_root_dir={root}")  # fmt: skip
+    command("python", "-m", "valle.training.export_codec", root / "last.ckpt", tmp_path / "codec")
+    assert codec.load(tmp_path / "codec").frame_rate == 50
+
+
+@pytest.mark.parametrize("group_size", [1, 2])
+def test_each_group_of_codes_speaks_the_phoneme_that_has_begun_last(group_size: int) -> None:
+    starts = torch.tensor([[0, 2, 2, 6, NEVER], [3, 4, 5, 6, 7], [NEVER] * 5])
+    frames = torch.tensor([8, 4, 8])
+    spoken = spoken_phonemes(starts, frames, group_size).tolist()
+    if group_size == 1:
+        assert spoken == [[0, 0, 2, 2, 2, 2, 3, 3], [-1, -1, -1, 0, -1, -1, -1, -1], [-1] * 8]
+    else:
+        assert spoken == [[0, 2, 2, 3], [-1, 0, -1, -1], [-1] * 4]
+
+
+SPOKEN = [0, 2, 2, -1]  # of four steps, the last not known
+
+
+def guide_by_hand(attention: torch.Tensor) -> torch.Tensor:
+    """Of (step, key) attention: the phoneme spoken counts wholly, its neighbours half, theirs a quarter."""
+    sums = [sum(row[k] * 0.5 ** abs(k - place) for k in range(5) if abs(k - place) < 3)
+            for row, place in zip(attention, SPOKEN[:3], strict=False)]  # fmt: skip
+    return -torch.stack(sums).log().mean()  # type: ignore[arg-type]
+
+
+def test_the_guide_scores_what_the_first_head_of_a_block_attends_to() -> None:
+    torch.manual_seed(0)
+    model = AR(9, TransformerConfig(2, 2, 16, 32, 0.0), codebook_size=8)
+    phonemes, codes = torch.randint(1, 9, (1, 5)), torch.randint(0, 8, (1, 4))
+    lengths, heard = torch.tensor([5]), []
+    model.transformer.blocks[1].register_forward_pre_hook(lambda _, inputs: heard.append(inputs[0]))
+    with GuidedAttention(model, wanted=True) as guide:
+        model.loss(phonemes, lengths, codes, torch.tensor([4]))
+    query, key, _ = model.transformer.blocks[1].project_qkv(heard[0], None)  # type: ignore[operator]
+    scores = query[0, 0, 5:9] @ key[0, 0].T / 8**0.5
+    causal = torch.arange(10) > torch.arange(5, 9)[:, None]
+    loss = guide.loss(torch.tensor([SPOKEN]), lengths, first=torch.tensor([5]))
+    expected = guide_by_hand(scores.masked_fill(causal, -torch.inf).softmax(-1))
+    torch.testing.assert_close(loss, expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("layout", ["valle", "valle2"])
+def test_the_guide_of_the_nar_model_sees_the_whole_sequence_without_its_padding(layout: Layout) -> None:
+    torch.manual_seed(0)
+    model = NAR(9, TransformerConfig(2, 2, 16, 32, 0.0), codebook_size=8, layout=layout)
+    phonemes, codes = torch.randint(1, 9, (2, 5)), torch.randint(0, 8, (2, 7, 8))
+    lengths, prompts, stages = torch.tensor([5, 5]), torch.tensor([3, 3]), torch.tensor([1, 2])
+    frames, heard = torch.tensor([4, 7]), []
+    model.transformer.blocks[1].register_forward_pre_hook(
+        lambda _, inputs, named: heard.append((inputs[0], named["stage"])), with_kwargs=True
+    )
+    with GuidedAttention(model, wanted=True) as guide:
+        model.loss(phonemes, lengths, codes[:, :3], prompts, codes, frames, stages)
+    marks = 2 * (layout == "valle2")  # one of them between the text and the prompt
+    first, whole = lengths + prompts + marks // 2, lengths + prompts + marks + frames
+    x, stage = heard[0]
+    query, key, _ = model.transformer.blocks[1].project_qkv(x, stage)  # type: ignore[operator]
+    attention = (query[0, 0, first[0] : first[0] + 4] @ key[0, 0, : whole[0]].T / 8**0.5).softmax(-1)
+    spoken = torch.tensor([SPOKEN + [-1] * 3, [-1] * 7])
+    torch.testing.assert_close(
+        guide.loss(spoken, lengths, first, whole), guide_by_hand(attention), atol=1e-3, rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize("module", ["ARModule", "NARModule"])
+def test_without_a_guide_the_loss_is_the_papers(module: str, tokens: Path, tmp_path: Path) -> None:
+    for weight in (0.0, 1.0):
+        train(module, tokens, tmp_path / f"{weight}", 1, f"--model.init_args.guided_attention={weight}",
+              "--trainer.log_every_n_steps=1")  # fmt: skip
+    tags = []
+    for weight in (0.0, 1.0):
+        events = EventAccumulator(str(tmp_path / f"{weight}"))
+        events.Reload()
+        tags.append({tag: events.Scalars(tag)[0].value for tag in events.Tags()["scalars"] if tag.startswith("train")})
+    assert "train/guide" not in tags[0]
+    assert tags[1]["train/guide"] > 0
+    assert tags[0]["train/loss"] == tags[1]["train/loss"], "before the first update both see the same"
+
+
+def test_the_learning_rate_rises_and_falls_linearly(tokens: Path, tmp_path: Path) -> None:
+    """VALL-E, section 5.1; the warm-up of the tests' models is 2 steps."""
+    train("ARModule", tokens, tmp_path, 6, "--model.init_args.learning_rate=0.004")
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    rates = [event.value for event in events.Scalars("lr-AdamW/pg1")]
+    assert rates == pytest.approx([0.002, 0.004, 0.004, 0.003, 0.002, 0.001])
+
+
+def test_codes_are_cut_at_the_start_so_that_groups_fit() -> None:
+    """VALL-E 2, section 3.1."""
+    codes = torch.arange(9)[None, :, None].expand(3, -1, 8)
+    lengths = torch.tensor([9, 7, 4])
+    cut, left = whole_groups(codes, lengths, 4)
+    assert left.tolist() == [8, 4, 4]
+    rows = [row[:n, 0].tolist() for row, n in zip(cut, left, strict=True)]
+    assert rows == [[1, 2, 3, 4, 5, 6, 7, 8], [3, 4, 5, 6], [0, 1, 2, 3]]
+    same, left = whole_groups(codes, lengths, 1)
+    assert torch.equal(same, codes)
+    assert torch.equal(left, lengths)
+
+
+def test_nar_prompts_are_cut_off_or_given() -> None:
+    """VALL-E: a segment, here in the target too; VALL-E 2: the beginning, 3 to 30 seconds, at most half."""
+    frames = torch.arange(400)[None, :, None].expand(64, -1, 8)
+    lengths = torch.full((64,), 400)
+    lengths[0] = 100
+    nothing = torch.zeros(64, 1, dtype=torch.long)
+    batch = Batch(nothing, nothing[:, 0] + 1, frames, lengths, nothing, [""] * 64)
+
+    def module(**options: float) -> NARModule:
+        sizes = {"layers": 1, "heads": 2, "dim": 32, "ffn_dim": 32}
+        return NARModule(["<pad>", "a"], frame_rate=10.0, **sizes, **options)  # type: ignore[arg-type]
+
+    torch.manual_seed(0)
+    prompt, prompt_lengths, target, target_lengths, given = module(prompt_seconds=10.0).split(batch, prefix=False)
+    assert prompt_lengths.tolist() == [50] + [100] * 63
+    assert torch.equal(target_lengths, lengths)
+    starts = prompt[:, 0, 0]
+    assert starts.unique().numel() > 30
+    for row in range(64):
+        assert given[row].nonzero()[:, 0].tolist() == prompt[row, : prompt_lengths[row], 0].tolist()
+
+    second = module(prompt_seconds=3.0, max_prompt_seconds=30.0)
+    prompt, prompt_lengths, target, target_lengths, given = second.split(batch, prefix=True)
+    assert not given.any()
+    assert torch.equal(prompt_lengths + target_lengths, lengths)
+    assert (prompt_lengths <= lengths // 2).all()
+    assert 30 <= prompt_lengths.min() < 60 < 150 < prompt_lengths.max() <= 200
+    for row in range(64):
+        assert (prompt[row, 0, 0], target[row, 0, 0]) == (0, prompt_lengths[row])
+    assert second.eval().split(batch, prefix=True)[1].unique().tolist() == [30]

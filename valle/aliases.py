@@ -1,0 +1,84 @@
+"""Former names of hyper-parameters and classes, so that old checkpoints, recipes and flags still load.
+
+A former name is accepted with a `FutureWarning` that gives the new one.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+HYPER_PARAMETERS = {
+    "early_stages": "stage_power",
+    "expectation_layers": "latent_regression_layers",
+    "prefix_prompts": "prefix_prompt_prob",
+    "prompt_seconds_most": "max_prompt_seconds",
+    "tied": "tie_embeddings",
+    "voice_prompt": "untranscribed_prompt_prob",
+}
+CLASSES = {
+    "valle.data.batches.TokensDataModule": "valle.data.datamodule.TokensDataModule",
+    "valle.data.crops.CropsDataModule": "valle.data.codec_datamodule.CropsDataModule",
+}
+_FLAG = re.compile(r"--model(\.init_args)?\.(?P<name>\w+)(?==|$)")
+
+
+def _warn(former: str, name: str, source: str) -> None:
+    warnings.warn(f"{source}: {former!r} is now called {name!r}", FutureWarning, stacklevel=3)
+
+
+def rename_hyper_parameters(values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Replace former names of hyper-parameters by the present ones.
+
+    Args:
+        values: hyper-parameters by name.
+        source: where they stand, for the warning.
+    """
+    for former in values.keys() & HYPER_PARAMETERS.keys():
+        _warn(former, HYPER_PARAMETERS[former], source)
+    return {HYPER_PARAMETERS.get(name, name): value for name, value in values.items()}
+
+
+def rename_in_recipe(text: str, source: str) -> str | None:
+    """Replace former names in a recipe of `valle-train`.
+
+    Args:
+        text: YAML.
+        source: its file, for the warning.
+
+    Returns:
+        The recipe with the present names, or None when it has no former ones.
+    """
+    document = yaml.safe_load(text)
+    renamed = False
+    for section in ("model", "data"):
+        part = document.get(section) if isinstance(document, dict) else None
+        if not isinstance(part, dict):
+            continue
+        former = part.get("class_path")
+        if former in CLASSES:
+            _warn(former, CLASSES[former], source)
+            part["class_path"] = CLASSES[former]
+            renamed = True
+        values = part.get("init_args")
+        if section == "model" and isinstance(values, dict) and values.keys() & HYPER_PARAMETERS.keys():
+            part["init_args"] = rename_hyper_parameters(values, source)
+            renamed = True
+    return yaml.safe_dump(document, allow_unicode=True, sort_keys=False) if renamed else None
+
+
+def rename_flag(argument: str) -> str:
+    """Replace a former name in an argument of `valle-train`, as `--model.init_args.NAME` or a class path."""
+    if argument in CLASSES:
+        _warn(argument, CLASSES[argument], "--data")
+        return CLASSES[argument]
+    found = _FLAG.match(argument)
+    if found and found["name"] in HYPER_PARAMETERS:
+        name = HYPER_PARAMETERS[found["name"]]
+        _warn(found["name"], name, argument.split("=")[0])
+        return argument[: found.start("name")] + name + argument[found.end("name") :]
+    return argument

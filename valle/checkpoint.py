@@ -1,0 +1,111 @@
+"""Trained models from a run directory or an exported folder, without the training code.
+
+An exported model is `ar.safetensors` and `nar.safetensors`, weights in half precision, each with a JSON file of its
+sizes, its vocabulary and where it comes from beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from valle.aliases import rename_hyper_parameters
+from valle.errors import UserError
+from valle.files import write_text, write_weights
+from valle.models.ar import AR
+from valle.models.lora import merged
+from valle.models.nar import NAR
+from valle.models.transformer import TransformerConfig
+
+BUNDLED = Path(__file__).parent / "assets" / "models"
+
+
+def find_checkpoint(directory: Path, kind: str) -> Path:
+    """Of `ar.safetensors`, `ar.ckpt`, `ar/best.ckpt` and `ar/last.ckpt` the first that is there; `kind`: ar or nar."""
+    names = (f"{kind}.safetensors", f"{kind}.ckpt", f"{kind}/best.ckpt", f"{kind}/last.ckpt")
+    candidates = [directory / name for name in names]
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise UserError(f"{directory}: holds no {kind.upper()} model; looked for {', '.join(str(p) for p in candidates)}")
+
+
+def model_directory(name: str | Path) -> Path:
+    """A run directory, or the folder of a bundled model. Raises UserError when there is no such model."""
+    bundled = sorted(path.name for path in BUNDLED.iterdir()) if BUNDLED.is_dir() else []
+    if str(name) in bundled:
+        return BUNDLED / name
+    if Path(name).is_dir():
+        return Path(name)
+    known = f"; bundled models: {', '.join(bundled)}" if bundled else ""
+    raise UserError(f"model {str(name)!r}: no such run directory{known}")
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """`hyper_parameters` and `state_dict` of a Lightning checkpoint or an exported model; no pickled code is run.
+
+    Raises UserError when the file is damaged or foreign.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            sizes = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["hyper_parameters"]
+            checkpoint = {"hyper_parameters": sizes, "state_dict": {k: v.float() for k, v in load_file(path).items()}}
+        else:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        checkpoint["hyper_parameters"] = rename_hyper_parameters(checkpoint["hyper_parameters"], str(path))
+        checkpoint["state_dict"]
+    except (
+        RuntimeError,
+        pickle.UnpicklingError,
+        SafetensorError,
+        EOFError,
+        AttributeError,
+        KeyError,
+        ValueError,
+        TypeError,
+        OSError,
+    ) as error:
+        raise UserError(
+            f"{path}: not a model of valle-train, or damaged ({str(error).splitlines()[0][:120]}); copy it again"
+        ) from error
+    return checkpoint
+
+
+def export_model(run: Path, directory: Path, provenance: dict[str, Any]) -> None:
+    """Write a run's two models to `directory` in half precision, and where they come from: steps of the run, torch's
+    version and `provenance`. Raises UserError when one is missing or damaged."""
+    for kind in ("ar", "nar"):
+        path = find_checkpoint(run, kind)
+        checkpoint = read_checkpoint(path)
+        origin = {"steps": checkpoint["global_step"], "torch": torch.__version__, **provenance}
+        write_weights(directory / f"{kind}.safetensors", merged(checkpoint["state_dict"]), origin)
+        description = {"hyper_parameters": dict(checkpoint["hyper_parameters"]), "provenance": origin}
+        write_text(directory / f"{kind}.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+
+
+def load_model(path: Path) -> tuple[AR | NAR, dict[str, Any]]:
+    """The model in a checkpoint, ready for inference, and its hyper-parameters."""
+    checkpoint = read_checkpoint(path)
+    h, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
+    try:
+        config = TransformerConfig(h["layers"], h["heads"], h["dim"], h["ffn_dim"], h["dropout"])
+        vocabulary_size = len(h["vocabulary"])
+        model: AR | NAR
+        with torch.device("meta"):  # the weights are the file's own, read when they are used
+            if "group_size" in h:
+                model = AR(
+                    vocabulary_size, config, h["codebook_size"], h["group_size"], h["layout"], h["tie_embeddings"]
+                )
+            else:
+                sizes = h["codebook_size"], h["num_codebooks"], h["latent_regression_layers"], h["latent_dim"]
+                model = NAR(vocabulary_size, config, *sizes, h["layout"])
+        model.load_state_dict({k.removeprefix("model."): value for k, value in merged(state).items()}, assign=True)
+    except (KeyError, RuntimeError) as error:
+        raise UserError(f"{path}: holds no AR or NAR model of this version ({str(error).splitlines()[0]})") from error
+    return model.eval(), h
