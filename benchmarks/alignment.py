@@ -18,7 +18,7 @@ from rich.progress import track
 
 from valle.cli.common import run
 from valle.data import kaldi
-from valle.data.forced_alignment import SIMILAR, Aligner, similarity
+from valle.data.forced_alignment import MIN_SIMILARITY, Aligner, similarity
 
 ROTATIONS = 5
 WORDS = 4  # shorter texts are left out
@@ -50,10 +50,10 @@ def _main() -> None:
         texts = {"its own text": [u.text], "another's text": others, "half of it another's": [half]}
         for name, candidates in texts.items():
             similarities[name] += [similarity(recognized, text) for text in candidates]
-    print(f"| text | comparisons | similarity: 1, 5, 50, 95, 99 % | accepted (at least {SIMILAR}) |\n|---|---|---|---|")
+    print(f"| text | comparisons | similarity: 1, 5, 50, 95, 99 % | accepted (at least {MIN_SIMILARITY}) |\n|---|---|---|---|")
     for name, values in similarities.items():
         shares = ", ".join(f"{x:.2f}" for x in np.percentile(values, [1, 5, 50, 95, 99]))
-        accepted = float(np.mean(np.array(values) >= SIMILAR))
+        accepted = float(np.mean(np.array(values) >= MIN_SIMILARITY))
         print(f"| {name} | {len(values)} | {shares} | {interval(accepted, len(values))} |")
 
 

@@ -19,7 +19,7 @@ from valle.codec.trained import TrainedCodec, export
 from valle.data import kaldi
 from valle.data.codec_datamodule import Clip, Crops
 from valle.data.forced_alignment import Aligner
-from valle.data.phoneme_timing import SpokenPhones
+from valle.data.phoneme_timing import PhoneAlignment
 from valle.errors import UserError
 from valle.synthesis.voices import find_voice
 from valle.text import phonemize
@@ -51,8 +51,8 @@ def test_alignment_finds_when_each_phone_was_spoken(corpus: Path) -> None:
     right, by_chance = [], []
     for truth, found in ([Clip(u, 16_000) for u in pair] for pair in pairs):
         times = np.arange(0.05, len(truth.samples) / 16_000 - 0.1, 0.01)
-        right.append(np.mean(found.phones.at(times) == truth.phones.at(times)))
-        by_chance.append(np.mean(found.phones.at(times) == truth.phones.at(times[::-1])))
+        right.append(np.mean(found.phones.classes_at(times) == truth.phones.classes_at(times)))
+        by_chance.append(np.mean(found.phones.classes_at(times) == truth.phones.classes_at(times[::-1])))
     assert np.mean(right) > 5 * np.mean(by_chance)
 
 
@@ -209,7 +209,7 @@ def test_tokens_tell_the_phones_that_were_spoken(corpus: Path, tmp_path: Path) -
             samples = audio.read(utterances[cut.id].path, 16_000).samples
             if name == "plain":
                 assert torch.equal(codes, small.encode(samples, 16_000))
-            spoken = SpokenPhones(utterances[cut.id].phones).at((np.arange(len(codes)) + 0.5) / 50)
+            spoken = PhoneAlignment(utterances[cut.id].phones).classes_at((np.arange(len(codes)) + 0.5) / 50)
             right.append((small.phones[codes[:, 0]].numpy() == spoken)[spoken != UNKNOWN].mean())
         shares[name] = np.mean(right)
     assert shares["timed"] > 0.8

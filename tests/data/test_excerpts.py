@@ -14,7 +14,7 @@ from valle import audio, codec
 from valle.data import kaldi
 from valle.data.datamodule import Batch, TokensDataModule
 from valle.data.excerpts import MAX_PROMPT, MIN_PROMPT, excerpts, phrases, with_prompts
-from valle.data.kaldi import Stretch, Utterance
+from valle.data.kaldi import AudioSegment, Utterance
 from valle.text import phonemize
 from valle.text.phones import phone_class
 from valle.training import ARModule
@@ -50,7 +50,7 @@ def test_phrases_hold_all_words_in_order_and_end_at_the_pauses(recording: Path) 
     utterance = spoken("u", parts, recording)
     found = phrases([utterance])[0]
     assert [" ".join(phrase.words) for phrase in found] == parts
-    assert all(phrase.fits for phrase in found)
+    assert all(phrase.matches_phones for phrase in found)
     assert found[0].start == pytest.approx(0.4)
     assert [round(phrase.pause, 3) for phrase in found] == [0.4, 0.4, 0.4]
     assert phrases([replace(utterance, phones=None)]) == [[]]
@@ -105,7 +105,7 @@ def test_prompts_are_other_speech_of_the_same_speaker(recording: Path, tmp_path:
 
 def test_prompts_of_a_data_directory_are_read_as_they_were_written(recording: Path, tmp_path: Path) -> None:
     utterances = [
-        Utterance("a1", recording, "one", "a", duration=20.0, prompt=Stretch(recording, 1.25, 3.5)),
+        Utterance("a1", recording, "one", "a", duration=20.0, prompt=AudioSegment(recording, 1.25, 3.5)),
         Utterance("a2", recording, "two", "a", duration=20.0),
     ]
     kaldi.write(tmp_path / "data", utterances)

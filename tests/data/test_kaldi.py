@@ -18,7 +18,7 @@ from valle.data import kaldi
 from valle.data.kaldi import Utterance
 from valle.errors import UserError
 from valle.evaluation.test_list import read_test_list
-from valle.evaluation.test_set import PromptChoice, Request, output_paths
+from valle.evaluation.test_set import PromptChoice, TestItem, output_paths
 
 SECONDS = 2.0
 
@@ -182,7 +182,7 @@ def test_an_id_that_cannot_name_a_file_is_refused_everywhere(recordings: Path, t
         kaldi.write(tmp_path / "no", [replace(u, id=key)])
     assert not (tmp_path / "no").exists()
     with pytest.raises(UserError, match="cannot name a file"):
-        output_paths(tmp_path, Request(key, u.text, PromptChoice(u, None, None)), 1)
+        output_paths(tmp_path, TestItem(key, u.text, PromptChoice(u, None, None)), 1)
     (tmp_path / "list.tsv").write_text(f"id\tprompt\ttext\n{key}\t{u.path}\tYes.\n", encoding="utf-8")
     with pytest.raises(UserError, match="line 2"):
         read_test_list(tmp_path / "list.tsv")

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from valle import audio
 from valle.data import kaldi
-from valle.data.phoneme_timing import SpokenPhones
+from valle.data.phoneme_timing import PhoneAlignment
 from valle.errors import UserError
 
 
@@ -23,7 +23,7 @@ class Clip:
 
     def __init__(self, utterance: kaldi.Utterance, sample_rate: int) -> None:
         self.samples = audio.read(utterance.path, sample_rate, start=utterance.start, end=utterance.end).samples
-        self.phones = SpokenPhones(utterance.phones)
+        self.phones = PhoneAlignment(utterance.phones)
 
 
 class Crops(Dataset[tuple[Tensor, Tensor]]):
@@ -67,7 +67,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         peak = float(np.abs(crop).max())
         if self.vary and peak > 0:
             crop = crop * min(10 ** rng.uniform(-0.6, 0.3), 0.99 / peak)
-        phones = clip.phones.at(start / self.sample_rate + self.middles * speed)
+        phones = clip.phones.classes_at(start / self.sample_rate + self.middles * speed)
         return torch.from_numpy(crop.astype(np.float32)), torch.from_numpy(phones)
 
 

@@ -1,4 +1,4 @@
-"""When each phone of an English recording is spoken: forced alignment by pocketsphinx, whose model comes along."""
+"""Forced alignment of English recordings with pocketsphinx and its bundled acoustic model."""
 
 from __future__ import annotations
 
@@ -12,113 +12,155 @@ from rich.progress import track
 
 from valle import audio
 from valle.data import kaldi
-from valle.data.kaldi import Utterance
-from valle.errors import UserError
+from valle.data.utterance import Utterance
+from valle.optional import require
 from valle.text import normalize, phonemize
 from valle.text.phones import ARPABET, PHONE_CLASSES, UNKNOWN, phone_class
 
-SAMPLE_RATE, FRAME_RATE = 16_000, 100  # hertz; of the recogniser
-SIMILAR = 0.5  # similarity of what is recognized to the text, below which it is another text: benchmarks/alignment.py
+# Hertz, of pocketsphinx's acoustic model.
+SAMPLE_RATE = 16_000
+FRAME_RATE = 100
+# Similarity of the recognized phones to those of the transcript below which the recording has another text.
+# benchmarks/alignment.py measures how well it separates the two.
+MIN_SIMILARITY = 0.5
 
 
 class Aligner:
-    """Raises UserError when pocketsphinx is not installed."""
+    """Aligns recordings with their transcripts, and detects recordings of another text.
+
+    Raises:
+        UserError: pocketsphinx is not installed.
+    """
 
     def __init__(self) -> None:
-        try:
-            from pocketsphinx import Config, Decoder
-        except ImportError as error:
-            raise UserError("alignment needs pocketsphinx: pip install 'valle[eval]'") from error
-        self.decoder: Any = Decoder(Config(loglevel="FATAL", lm=None))
-        self.recognizer: Any = Decoder(Config(loglevel="FATAL"))
-        self.pronounce = functools.cache(self._pronounce)
-
-    def _pronounce(self, word: str) -> None:
-        """Teach the recogniser a word that its dictionary lacks, as espeak-ng says it."""
-        if self.decoder.lookup_word(word) is not None:
-            return
-        names = {ours: name.upper() for name, ours in ARPABET.items() if ours and len(name) < 3}
-        phones = [names[_nearest(s)] for s in phonemize([word])[0] if _nearest(s) in names]
-        self.decoder.add_word(word, " ".join(phones or ["AH"]), True)
+        pocketsphinx = require("pocketsphinx", extra="eval")
+        # One decoder is constrained to the transcript; the other has a language model and recognizes freely.
+        self._aligner: Any = pocketsphinx.Decoder(pocketsphinx.Config(loglevel="FATAL", lm=None))
+        self._recognizer: Any = pocketsphinx.Decoder(pocketsphinx.Config(loglevel="FATAL"))
+        self._add_word = functools.cache(self._add_missing_word)
 
     def align(self, utterance: Utterance) -> Utterance:
-        """The utterance with its phones, as espeak-ng writes them; without where its text does not fit its length.
+        """Align an utterance with its transcript.
 
-        Nearly any text of the right length fits: `says_its_text` tells another text.
+        Nearly every transcript of a plausible length can be aligned: use `matches_transcript` to detect another text.
+
+        Args:
+            utterance: Utterance in English.
+
+        Returns:
+            The utterance with phones in espeak-ng's notation, or without phones if the transcript does not fit the
+            length of the recording.
+
+        Raises:
+            UserError: The audio cannot be read, or the transcript cannot be normalized.
         """
-        samples = _samples(utterance)
-        words = "".join(c if c.isalpha() or c == "'" else " " for c in normalize(utterance.text).lower()).split()
+        samples = _pcm(utterance)
+        text = normalize(utterance.text).lower()
+        words = "".join(c if c.isalpha() or c == "'" else " " for c in text).split()
         words = [word for word in words if word.strip("'")]
         for word in words:
-            self.pronounce(word)
+            self._add_word(word)
         try:
-            self.decoder.set_align_text(" ".join(words))
-            _decode(self.decoder, samples)
-            self.decoder.set_alignment()  # a second pass, to the phone
-            _decode(self.decoder, samples)
-            found = list(self.decoder.get_alignment().phones())
+            self._aligner.set_align_text(" ".join(words))
+            _decode(self._aligner, samples)
+            # The first pass aligns words; the second one, within these, phones.
+            self._aligner.set_alignment()
+            _decode(self._aligner, samples)
+            found = list(self._aligner.get_alignment().phones())
         except RuntimeError:
             return replace(utterance, phones=None)
         phones = tuple((ARPABET.get(phone.name.lower(), ""), phone.start / FRAME_RATE) for phone in found)
         return replace(utterance, phones=phones if any(phone for phone, _ in phones) else None)
 
-    def says_its_text(self, utterance: Utterance) -> bool:
-        """Whether what is recognized without knowing the text is similar enough to it."""
-        return similarity(self.recognize(utterance), utterance.text) >= SIMILAR
+    def matches_transcript(self, utterance: Utterance) -> bool:
+        """Whether the phones recognized without the transcript are similar to those of the transcript."""
+        return similarity(self.recognize(utterance), utterance.text) >= MIN_SIMILARITY
 
     def recognize(self, utterance: Utterance) -> list[str]:
-        """The phones of what is recognized in the recording, without knowing the text."""
-        _decode(self.recognizer, _samples(utterance))
-        best = self.recognizer.hyp()
-        return _phones(best.hypstr) if best is not None and best.hypstr.strip() else []
+        """Recognize the phones of a recording without using its transcript.
+
+        Returns:
+            Names of phone classes, as `similarity` compares them; none if nothing is recognized.
+        """
+        _decode(self._recognizer, _pcm(utterance))
+        best = self._recognizer.hyp()
+        return _phone_names(best.hypstr) if best is not None and best.hypstr.strip() else []
+
+    def _add_missing_word(self, word: str) -> None:
+        """Add a word to the aligner's dictionary, with espeak-ng's pronunciation, unless it is there."""
+        if self._aligner.lookup_word(word) is not None:
+            return
+        arpabet = {ipa: name.upper() for name, ipa in ARPABET.items() if ipa and len(name) < 3}
+        nearest = [_nearest_phone(symbol) for symbol in phonemize([word])[0]]
+        phones = [arpabet[phone] for phone in nearest if phone in arpabet]
+        # The decoder refuses a word without phones.
+        self._aligner.add_word(word, " ".join(phones or ["AH"]), True)
 
 
 def similarity(recognized: list[str], text: str) -> float:
-    """How similar recognized phones are to those of a text: 1 less the phone error rate."""
+    """Compare recognized phones with those of a text.
+
+    Args:
+        recognized: Names of phone classes, see `Aligner.recognize`.
+        text: Transcript.
+
+    Returns:
+        1 minus the number of phone errors divided by the length of the longer sequence; 0 if one is empty.
+    """
     import jiwer
 
-    expected = _phones(normalize(text))
+    expected = _phone_names(normalize(text))
     if not expected or not recognized:
         return 0.0
     errors = jiwer.process_words(" ".join(expected), " ".join(recognized))
-    wrong = errors.substitutions + errors.deletions + errors.insertions
-    return 1 - wrong / max(len(expected), len(recognized))
+    count = errors.substitutions + errors.deletions + errors.insertions
+    return 1 - count / max(len(expected), len(recognized))
 
 
-def _samples(utterance: Utterance) -> bytes:
-    """Its samples at `SAMPLE_RATE`, 16 bits."""
-    sound = audio.read(utterance.path, SAMPLE_RATE, start=utterance.start, end=utterance.end)
-    return (np.clip(sound.samples, -1, 1) * 32767).astype(np.int16).tobytes()
+def align(directory: Path) -> tuple[int, int]:
+    """Write phones.ctm of a data directory.
+
+    Args:
+        directory: Data directory of English recordings. Utterances whose recording has another text than the
+            transcript get no phones.
+
+    Returns:
+        The number of aligned utterances, and the number of all utterances.
+
+    Raises:
+        UserError: pocketsphinx is not installed, or the directory or an audio file cannot be read.
+    """
+    aligner = Aligner()
+    utterances = []
+    for utterance in track(kaldi.with_durations(kaldi.read(directory)), "aligning"):
+        if aligner.matches_transcript(utterance):
+            utterances.append(aligner.align(utterance))
+        else:
+            utterances.append(replace(utterance, phones=None))
+    kaldi.write(directory, utterances)
+    return sum(u.phones is not None for u in utterances), len(utterances)
+
+
+def _pcm(utterance: Utterance) -> bytes:
+    """The samples of an utterance at `SAMPLE_RATE`, as signed 16-bit integers."""
+    waveform = audio.read(utterance.path, SAMPLE_RATE, start=utterance.start, end=utterance.end)
+    return (np.clip(waveform.samples, -1, 1) * 32767).astype(np.int16).tobytes()
 
 
 def _decode(decoder: Any, samples: bytes) -> None:
+    """Run a decoder over a whole utterance."""
     decoder.start_utt()
     decoder.process_raw(samples, full_utt=True)
     decoder.end_utt()
 
 
-def _phones(words: str) -> list[str]:
-    """Classes of a text's phones, as words that can be compared."""
+def _phone_names(words: str) -> list[str]:
+    """The phone classes of a text as words, which is what jiwer compares."""
     classes = [phone_class(symbol) for symbol in phonemize([words])[0]]
     return [f"p{index}" for index in classes if index > 0]
 
 
-def _nearest(symbol: str) -> str:
-    """A phone of the ARPABET for one of espeak-ng's."""
+def _nearest_phone(symbol: str) -> str:
+    """The ARPABET phone, in IPA, of the class of one of espeak-ng's symbols; "" if it has none."""
     index = phone_class(symbol)
     return PHONE_CLASSES[index] if index != UNKNOWN else ""
-
-
-def align(directory: Path) -> tuple[int, int]:
-    """Write phones.ctm of a data directory; returns how many utterances say their text, and how many there are. Those
-    that do not stay without phones."""
-    aligner = Aligner()
-    utterances = [
-        aligner.align(u) if aligner.says_its_text(u) else replace(u, phones=None)
-        for u in track(kaldi.with_durations(kaldi.read(directory)), "aligning")
-    ]
-    kaldi.write(directory, utterances)
-    aligned = sum(u.phones is not None for u in utterances)
-    if not aligned:
-        (directory / "phones.ctm").unlink(missing_ok=True)  # of before
-    return aligned, len(utterances)

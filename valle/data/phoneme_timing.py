@@ -1,4 +1,4 @@
-"""When each phoneme symbol of a text is spoken, from the phones that were spoken."""
+"""Phone alignments: the start of each phoneme symbol of a text, and the phone at any time."""
 
 from __future__ import annotations
 
@@ -9,42 +9,65 @@ import numpy as np
 from valle.text.phonemizer import PUNCTUATION, STRESS
 from valle.text.phones import UNKNOWN, phone_class
 
+# Stands for a pause of the recording and for a punctuation mark of the text, which are matched with each other.
 _PAUSE = "|"
 
 
 def symbol_starts(symbols: list[str], phones: tuple[tuple[str, float], ...]) -> list[float]:
-    """The second at which each of `symbols` (as `valle.text.phonemize` makes them) begins, never falling.
+    """Compute when each phoneme symbol of a text starts, from the aligned phones.
 
-    phones: each spoken phone and its start, "" for a pause; an accent of its own may speak some phones differently.
-    A stretch that differs is spread evenly; stress marks and spaces begin with the phone they stand before.
+    The two sequences are matched, because a speaker's accent may differ from espeak-ng's. Where they differ, the
+    symbols are spread evenly over the phones between the neighbouring matches. Stress marks and spaces start with the
+    phone that follows them.
+
+    Args:
+        symbols: Phoneme symbols as returned by `valle.text.phonemize`.
+        phones: `(phone, start)` pairs in temporal order, see `Utterance.phones`; at least one.
+
+    Returns:
+        Start of each symbol in seconds, non-decreasing.
     """
-    heard: list[tuple[str, float]] = []
+    aligned: list[tuple[str, float]] = []
     for phone, start in phones:
-        if phone or not heard or heard[-1][0] != _PAUSE:  # pauses in a row are one
-            heard.append((phone or _PAUSE, start))
-    places = [i for i, symbol in enumerate(symbols) if symbol != " " and symbol not in STRESS]
-    written = [_PAUSE if symbols[i] in PUNCTUATION else symbols[i] for i in places]
-    known: dict[int, float] = {}
-    for _, i, i_end, j, j_end in SequenceMatcher(None, written, [p for p, _ in heard], autojunk=False).get_opcodes():
-        for k in range(i, i_end):
-            at = j + (k - i) * max(1, j_end - j) // (i_end - i)
-            known[places[k]] = heard[min(at, len(heard) - 1)][1]
+        # A text has one mark for a pause, however many silent phones the aligner found in it.
+        if phone or not aligned or aligned[-1][0] != _PAUSE:
+            aligned.append((phone or _PAUSE, start))
+    positions = [i for i, symbol in enumerate(symbols) if symbol != " " and symbol not in STRESS]
+    expected = [_PAUSE if symbols[i] in PUNCTUATION else symbols[i] for i in positions]
+    start_at: dict[int, float] = {}
+    matcher = SequenceMatcher(None, expected, [phone for phone, _ in aligned], autojunk=False)
+    for _, first, last, aligned_first, aligned_last in matcher.get_opcodes():
+        for k in range(first, last):
+            index = aligned_first + (k - first) * max(1, aligned_last - aligned_first) // (last - first)
+            start_at[positions[k]] = aligned[min(index, len(aligned) - 1)][1]
+    # Backwards, so that a symbol without a phone of its own takes the start of the next one.
     starts: list[float] = []
-    following = heard[-1][1]
+    next_start = aligned[-1][1]
     for i in reversed(range(len(symbols))):
-        following = min(known.get(i, following), following)
-        starts.append(following)
+        next_start = min(start_at.get(i, next_start), next_start)
+        starts.append(next_start)
     return starts[::-1]
 
 
-class SpokenPhones:
-    """Which phone is spoken when: of the phones and the seconds they begin at, None where that is not known."""
+class PhoneAlignment:
+    """The aligned phones of a recording, as classes that can be looked up by time.
+
+    Args:
+        phones: `(phone, start)` pairs in temporal order, see `Utterance.phones`; None if they are not available.
+    """
 
     def __init__(self, phones: tuple[tuple[str, float], ...] | None) -> None:
         phones = phones or ()
         self.starts = np.array([start for _, start in phones])
         self.classes = np.array([UNKNOWN, *(phone_class(phone) for phone, _ in phones)])
 
-    def at(self, seconds: np.ndarray) -> np.ndarray:
-        """Class of the phone spoken at each of these seconds; UNKNOWN before the first."""
-        return self.classes[np.searchsorted(self.starts, seconds, side="right")]
+    def classes_at(self, times: np.ndarray) -> np.ndarray:
+        """Look up the phone at each time.
+
+        Args:
+            times: (frames,) seconds from the start of the recording.
+
+        Returns:
+            (frames,) int64 phone classes of `valle.text.phones`; UNKNOWN before the first phone.
+        """
+        return self.classes[np.searchsorted(self.starts, times, side="right")]

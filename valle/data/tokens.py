@@ -28,7 +28,7 @@ import numpy as np
 from valle import audio
 from valle.codec import Codec
 from valle.data import kaldi
-from valle.data.phoneme_timing import SpokenPhones, symbol_starts
+from valle.data.phoneme_timing import PhoneAlignment, symbol_starts
 from valle.data.utterance import MAX_DURATION
 from valle.errors import UserError
 from valle.files import read_text, write_text
@@ -181,7 +181,7 @@ class Tokenizer:
                 raise UserError(f"utterance {u.id!r}: {error}") from error
         phonemes = phonemize(texts, self.config.language)
         middles = [(np.arange(-(-len(w) // self.codec.hop)) + 0.5) / self.codec.frame_rate for w in waveforms]
-        spoken = [SpokenPhones(u.phones).at(m) for u, m in zip(utterances, middles, strict=True)]
+        spoken = [PhoneAlignment(u.phones).classes_at(m) for u, m in zip(utterances, middles, strict=True)]
         codes = self.codec.encode_batch(waveforms, rate, spoken)
         prompts = self._prompts(utterances)
         cuts = []

@@ -1,16 +1,23 @@
-"""One utterance of a corpus."""
+"""The utterance of a speech corpus, as every part of the data pipeline exchanges it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-MAX_DURATION = 40.0  # seconds; valle-tokenize refuses longer utterances
+# Seconds. `valle-tokenize` refuses longer utterances: a codec holds the whole waveform in memory.
+MAX_DURATION = 40.0
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """A part of an audio file, from `start` to `end` in seconds."""
+class AudioSegment:
+    """A part of an audio file.
+
+    Attributes:
+        path: Audio file.
+        start: Start in the file, in seconds.
+        end: End in the file, in seconds.
+    """
 
     path: Path
     start: float
@@ -19,21 +26,21 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Utterance:
-    """One utterance: a text, who speaks it, and where its audio is.
+    """One utterance: its transcript, its speaker and its audio.
 
     Attributes:
         id: Name of the utterance, unique in its corpus and usable as a file name.
         path: Audio file.
         text: Transcript.
         speaker: Name of the speaker.
-        start: Begin in the audio file, in seconds.
-        end: End in the audio file, in seconds; None means the end of the file.
-        duration: Length in seconds; None where it is not available.
-        phones: Each phone with the second of the utterance at which it begins, "" for a pause; None where the
-            utterance is not aligned.
-        recording: Name of the audio file in wav.scp, where the utterance is a segment of it; None means the file's own
-            name.
-        prompt: Other speech of the same speaker, an untranscribed prompt to train with; None where there is none.
+        start: Start in the audio file, in seconds.
+        end: End in the audio file, in seconds; None for the end of the file.
+        duration: Length in seconds; None if it is not available.
+        phones: `(phone, start)` pairs in temporal order: the phone in IPA, or "" for a pause, and the time at which it
+            starts, in seconds from the start of the utterance. None if the utterance is not aligned.
+        recording: Name of the audio file in wav.scp, if the utterance is a segment of it; None for the stem of the
+            file name.
+        prompt: Other speech of the same speaker, used as an untranscribed prompt in training; None for no prompt.
     """
 
     id: str
@@ -45,4 +52,4 @@ class Utterance:
     duration: float | None = None
     phones: tuple[tuple[str, float], ...] | None = None
     recording: str | None = None
-    prompt: Stretch | None = None
+    prompt: AudioSegment | None = None
