@@ -50,7 +50,7 @@ def speak(tts: TTS, utterances: list[kaldi.Utterance], sampling: Sampling, batch
         voices = [tts.prompt(prompts[u.id].utterance.path, prompts[u.id].text) for u in part]
         seeds = list(range(start, start + len(part)))
         spoken += tts.synthesize_batch(
-            [u.text for u in part], voices, seeds, sampling, nar_sampling=NARSampling(stages=3)
+            [u.text for u in part], voices, seeds, sampling=sampling, nar_sampling=NARSampling(stages=3)
         )
     return faults(((s.codes, s.audio, s.truncated) for s in spoken), tts.codec.frame_rate)
 

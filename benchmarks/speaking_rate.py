@@ -19,7 +19,7 @@ from valle import audio
 from valle.cli.common import run
 from valle.data import kaldi
 from valle.errors import UserError
-from valle.synthesis.pipeline import MIN_SECONDS, MIN_SECONDS_PER_PHONE
+from valle.synthesis.lengths import MIN_SECONDS, MIN_SECONDS_PER_PHONE
 from valle.text import TextUnits, normalize
 
 EDGES = (1, 3, 6, 12, 25, 50, 100, 1000)  # phones

@@ -1,9 +1,11 @@
-"""valle-synth: say a text in a voice."""
+"""valle-synth: synthesize texts in the voice of a short recording."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,47 +14,57 @@ from valle.devices import MAX_SEED, check_seed
 from valle.errors import UserError
 
 if TYPE_CHECKING:
-    from valle.models.sampling import NARSampling, Sampling
-    from valle.synthesis import TTS, Prompt
+    from valle.data.textfile import Line
+    from valle.synthesis import TTS, Prompt, SynthesisOptions
+    from valle.text.encoded import EncodedText
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="valle-synth", description="Say a text in the voice of a short recording.")
+    parser = Parser(prog="valle-synth", description="Synthesize speech in the voice of a short recording.")
+    _add_input_options(parser)
+    _add_model_options(parser)
+    _add_sampling_options(parser)
+    data = parser.add_argument_group("with --data")
+    data.add_argument("--limit", type=int, help="number of utterances, evenly spread over the set; default: all")
+    data.add_argument(
+        "--protocol",
+        default="closest",
+        choices=["closest", "reference", "continuation"],
+        help="prompt: the speaker's utterance closest to but not over --prompt-seconds; the one before; "
+        "or the first seconds of the utterance itself, which is continued",
+    )
+    data.add_argument("--prompt-seconds", type=float, help="default: 3; with reference: the whole utterance")
+    data.add_argument("--voice-alone", action="store_true", help="do not use the prompts' texts")
+    return parser
+
+
+def _add_input_options(parser: argparse.ArgumentParser) -> None:
     voice = parser.add_mutually_exclusive_group()
     voice.add_argument("--prompt", type=Path, help="recording of the voice, best about 3 seconds")
-    voice.add_argument("--voice", help="bundled voice; without it and --prompt, the default voice")
-    parser.add_argument("--prompt-text", help="what the recording says; left out, it gives the voice alone")
+    voice.add_argument("--voice", help="name of a bundled voice; default, without --prompt: the default voice")
+    parser.add_argument("--prompt-text", help="what the recording says; without it, the voice alone is used")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--text", help="what to say")
-    source.add_argument("--text-file", type=Path, help="one utterance a line, or `id<TAB>text` on every line")
+    source.add_argument("--text", help="what to synthesize")
+    source.add_argument("--text-file", type=Path, help="one utterance per line, or `id<TAB>text` on every line")
     source.add_argument(
-        "--data", type=Path, help="data directory, or test list: each utterance in its speaker's voice, for scoring"
+        "--data", type=Path, help="data directory or test list: each utterance in its speaker's voice, for scoring"
     )
-    parser.add_argument("--ids", action="store_true", help="every line of --text-file is `id text`; ids name the files")
+    parser.add_argument(
+        "--ids", action="store_true", help="every line of --text-file is `id text`, and ids name the files"
+    )
     parser.add_argument(
         "--strict-text",
         action="store_true",
-        help="refuse text with anything that cannot be spoken, do not leave it out",
+        help="refuse text with anything that cannot be spoken instead of leaving it out",
     )
-    parser.add_argument("--model", default="small", help="run directory, or name of a bundled model")
-    parser.add_argument("--codec-dir", type=Path, help="where the weights of a pretrained codec and decoder lie")
-    parser.add_argument("--decoder", choices=["vocos"], help="speak EnCodec's codes with Vocos, as in VALL-E 2")
-    parser.add_argument("-o", "--output", type=Path, default=Path("out.wav"), help=".wav or .flac, for --text")
+    parser.add_argument("-o", "--output", type=Path, default=Path("out.wav"), help=".wav or .flac file, for --text")
     parser.add_argument("--output-dir", type=Path, help="folder of the files, for --text-file and --data")
-    parser.add_argument("--seed", type=int, default=0, help="0 to 2^32 - 1; the same seed gives the same samples")
-    parser.add_argument("--num-candidates", type=int, default=1, help="draws a text; file names get -1, -2, ...")
-    parser.add_argument(
-        "--attempts",
-        type=int,
-        help="draws of the first codebook, of which the one whose codes say the text best is kept "
-        "(5 where a codec's codes tell, as those of small, else 1)",
-    )
-    parser.add_argument("--batch-size", type=int, default=16, help="texts spoken at once")
-    parser.add_argument(
-        "--max-batch-tokens",
-        type=int,
-        help="bound on rows x positions decoded at once, and so on memory",
-    )
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="small", help="run directory, or name of a bundled model")
+    parser.add_argument("--codec-dir", type=Path, help="folder with the weights of a pretrained codec and decoder")
+    parser.add_argument("--decoder", choices=["vocos"], help="decode EnCodec's codes with Vocos, as in VALL-E 2")
     parser.add_argument(
         "--dtype",
         default="float32",
@@ -63,139 +75,58 @@ def _parser() -> Parser:
         "--compile",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="faster decode steps, compiled for this machine the first time; unless given, where there is a compiler",
+        help="faster decode steps, compiled for this machine the first time; default: where there is a compiler",
     )
     parser.add_argument(
         "--watermark",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="an inaudible mark that says the speech was synthesized; `valle-eval watermark FILE` finds it",
+        help="an inaudible mark that says the speech was synthesized; `valle-eval watermark FILE` detects it",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--batch-size", type=int, default=16, help="texts synthesized together")
+    parser.add_argument(
+        "--max-batch-tokens", type=int, help="upper bound on rows x positions decoded at once, and so on memory"
+    )
+
+
+def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=int, default=0, help="0 to 2^32 - 1; the same seed gives the same samples")
+    parser.add_argument("--num-candidates", type=int, default=1, help="results per text; file names get -1, -2, ...")
+    parser.add_argument(
+        "--attempts",
+        type=int,
+        help="candidates of the first codebook, of which the one whose codes match the text best is selected "
+        "(5 where a codec's codes stand for phones, as those of small, else 1)",
+    )
     first = parser.add_argument_group("the first codebook (AR model)")
     first.add_argument("--temperature", type=float, default=1.0, help="0 takes the most likely code")
-    first.add_argument("--top-k", type=int, help="keep the k most likely codes")
-    first.add_argument("--top-p", type=float, help="nucleus: keep codes up to this probability (0.7)")
+    first.add_argument("--top-k", type=int, help="sample from the k most likely codes")
     first.add_argument(
-        "--repetition-aware", action=argparse.BooleanOptionalAction, default=False, help="VALL-E 2's sampling"
+        "--top-p", type=float, help="nucleus sampling: the most likely codes up to this probability (0.7)"
     )
-    first.add_argument("--ras-window", type=int, default=10, help="K, the codes it looks back at")
-    first.add_argument("--ras-threshold", type=float, default=0.1, help="t_r, the share it draws again above")
+    first.add_argument(
+        "--repetition-aware",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="repetition aware sampling of VALL-E 2",
+    )
+    first.add_argument("--ras-window", type=int, default=10, help="K, previous codes that it considers")
+    first.add_argument(
+        "--ras-threshold", type=float, default=0.1, help="t_r, share of them above which a code is sampled again"
+    )
     rest = parser.add_argument_group("the other codebooks (NAR model)")
     rest.add_argument(
         "--nar-temperature",
         type=float,
-        help="0 takes the most likely codes, as the papers; else a small model's are those expected on average",
+        help="0 takes the most likely codes, as the papers; default: the predicted mean, where the model has one",
     )
     rest.add_argument("--nar-stages", type=int, default=7, help="codebooks filled in after the first")
     rest.add_argument("--nar-prompt-seconds", type=float, help="longest acoustic prompt; default: as in training")
-    data = parser.add_argument_group("with --data")
-    data.add_argument("--limit", type=int, help="so many utterances, evenly spread")
-    data.add_argument(
-        "--protocol",
-        default="closest",
-        choices=["closest", "reference", "continuation"],
-        help="prompt: the speaker's utterance closest to but not over --prompt-seconds; the one before; "
-        "or the utterance's own beginning, which is gone on from",
-    )
-    data.add_argument("--prompt-seconds", type=float, help="default: 3; with reference: the whole utterance")
-    data.add_argument("--voice-alone", action="store_true", help="do not give the prompt's text")
-    return parser
 
 
-def _texts(args: argparse.Namespace) -> dict[Path, str]:
-    """Output file -> text."""
-    if args.text is not None:
-        if args.output_dir is not None:
-            raise UserError("--output-dir goes with --text-file; give -o FILE for one --text")
-        return {args.output: args.text}
-    if args.output_dir is None:
-        raise UserError("--text-file needs --output-dir")
-    from valle.data.textfile import read_lines
-    from valle.files import file_in
-
-    return {file_in(args.output_dir, line.id, ".wav"): line.text for line in read_lines(args.text_file, args.ids)}
-
-
-def _check_texts(tts: TTS, args: argparse.Namespace, texts: list[str]) -> None:
-    """A text that cannot be spoken stops the command before anything is written. Raises UserError with its line."""
-    from valle.data.textfile import read_lines
-    from valle.text import normalize
-
-    numbers = [line.number for line in read_lines(args.text_file, args.ids)] if args.text_file else []
-    for index, text in enumerate(texts):
-        try:
-            if args.strict_text:
-                normalize(text, tts.units.language, strict=True)
-            tts.symbols([text])
-        except UserError as error:
-            if not numbers:
-                raise
-            raise UserError(f"{args.text_file}:{numbers[index]}: {error}") from error
-
-
-def _sampling(args: argparse.Namespace) -> Sampling:
-    from valle.models.sampling import SPEECH_TOP_P, Sampling
-
-    top_p = SPEECH_TOP_P if args.top_p is None else args.top_p
-    try:
-        return Sampling(args.temperature, args.top_k, top_p, args.repetition_aware, args.ras_window, args.ras_threshold)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-
-
-def _nar_sampling(args: argparse.Namespace) -> NARSampling:
-    from valle.models.sampling import NARSampling
-
-    try:
-        return NARSampling(args.nar_temperature, args.nar_stages, args.nar_prompt_seconds)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-
-
-def _speak_data(args: argparse.Namespace) -> None:
-    if args.output_dir is None:
-        raise UserError("--data needs --output-dir")
-    if args.data.is_file() and args.protocol != "closest":
-        raise UserError(f"--protocol {args.protocol} is for data directories; a test list names its prompts")
-    if args.prompt_seconds is not None and args.prompt_seconds < 0.5:
-        raise UserError(f"--prompt-seconds {args.prompt_seconds}: a prompt needs at least 0.5 s")
-    sampling, nar_sampling = _sampling(args), _nar_sampling(args)
-    from valle.evaluation.test_set import DirectoryOptions, speak_all
-    from valle.synthesis import load
-
-    tts = load(args.model, args.codec_dir, args.device, args.decoder, args.dtype, args.compile, args.watermark)
-    options = DirectoryOptions(
-        args.protocol,
-        args.prompt_seconds,
-        args.voice_alone,
-        args.num_candidates,
-        args.batch_size,
-        args.max_batch_tokens,
-        args.limit,
-        args.attempts,
-    )
-    done = speak_all(tts, args.data, args.output_dir, args.seed, sampling, nar_sampling, options)
-    print(f"{args.output_dir}: {done} utterances spoken")
-
-
-def _prompt(tts: TTS, args: argparse.Namespace) -> Prompt:
-    """The voice to speak with; what is corrected in a recording is shown."""
-    if args.prompt is None:
-        return tts.voice() if args.voice is None else tts.voice(args.voice)
-    log = logging.getLogger("valle")
-    handler = logging.StreamHandler()
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
-        return tts.prompt(args.prompt, args.prompt_text)
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(logging.NOTSET)
-
-
-def _main() -> None:
-    args = _parser().parse_args()
+def _check_arguments(args: argparse.Namespace) -> None:
+    """Raise UserError for arguments that do not go together."""
     check_seed(args.seed)
     if args.ids and args.text_file is None:
         raise UserError("--ids goes with --text-file")
@@ -204,43 +135,156 @@ def _main() -> None:
     if args.data is not None:
         if args.voice is not None or args.prompt is not None:
             raise UserError("--data has prompts of its own; leave --prompt and --voice out")
-        _speak_data(args)
-        return
-    if args.prompt is None and args.prompt_text is not None:
+        if args.output_dir is None:
+            raise UserError("--data needs --output-dir")
+        if args.data.is_file() and args.protocol != "closest":
+            raise UserError(f"--protocol {args.protocol} is for data directories; a test list names its prompts")
+        if args.prompt_seconds is not None and args.prompt_seconds < 0.5:
+            raise UserError(f"--prompt-seconds {args.prompt_seconds}: a prompt needs at least 0.5 s")
+    elif args.prompt is None and args.prompt_text is not None:
         raise UserError("--prompt-text goes with --prompt; give the recording that says it")
-    texts = _texts(args)
-    for path in texts:
+
+
+def _read_texts(args: argparse.Namespace) -> list[tuple[Path, str, Line | None]]:
+    """Return the output file, the text and its line in the text file (None: --text) of each utterance."""
+    if args.text is not None:
+        if args.output_dir is not None:
+            raise UserError("--output-dir goes with --text-file; give -o FILE for one --text")
+        texts: list[tuple[Path, str, Line | None]] = [(args.output, args.text, None)]
+    else:
+        if args.output_dir is None:
+            raise UserError("--text-file needs --output-dir")
+        from valle.data.textfile import read_lines
+        from valle.files import file_in
+
+        lines = read_lines(args.text_file, args.ids)
+        texts = [(file_in(args.output_dir, line.id, ".wav"), line.text, line) for line in lines]
+    for path, _, _ in texts:
         if path.suffix.lower() not in (".wav", ".flac"):
             raise UserError(f"{path}: can only write .wav and .flac")
+    return texts
 
-    sampling, nar_sampling = _sampling(args), _nar_sampling(args)
+
+def _encode_texts(
+    tts: TTS, args: argparse.Namespace, texts: list[tuple[Path, str, Line | None]]
+) -> list[tuple[Path, EncodedText]]:
+    """Encode all texts before anything is written. Raises UserError that names the line of a text that fails."""
+    encoded = []
+    for path, text, line in texts:
+        try:
+            encoded.append((path, tts.encode_text(text, strict=args.strict_text)))
+        except UserError as error:
+            if line is None:
+                raise
+            raise UserError(f"{args.text_file}:{line.number}: {error}") from error
+    return encoded
+
+
+def _options(args: argparse.Namespace) -> SynthesisOptions:
+    from valle.models.sampling import SPEECH_TOP_P, NARSampling, Sampling
+    from valle.synthesis.options import SynthesisOptions
+
+    try:
+        return SynthesisOptions(
+            sampling=Sampling(
+                temperature=args.temperature,
+                top_k=args.top_k,
+                top_p=SPEECH_TOP_P if args.top_p is None else args.top_p,
+                repetition_aware=args.repetition_aware,
+                ras_window=args.ras_window,
+                ras_threshold=args.ras_threshold,
+            ),
+            nar_sampling=NARSampling(
+                temperature=args.nar_temperature, stages=args.nar_stages, prompt_seconds=args.nar_prompt_seconds
+            ),
+            attempts=args.attempts,
+            candidates=args.num_candidates,
+            max_batch_tokens=args.max_batch_tokens,
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _load(args: argparse.Namespace) -> TTS:
     from valle.synthesis import load
 
-    tts = load(args.model, args.codec_dir, args.device, args.decoder, args.dtype, args.compile, args.watermark)
-    _check_texts(tts, args, list(texts.values()))
-    prompt = _prompt(tts, args)
-    paths = list(texts)
-    for start in range(0, len(paths), args.batch_size):
-        batch = paths[start : start + args.batch_size]
-        seeds = [(args.seed + args.num_candidates * (start + i)) % (MAX_SEED + 1) for i in range(len(batch))]
-        spoken = tts.synthesize_batch(
-            [texts[path] for path in batch],
-            [prompt] * len(batch),
-            seeds,
-            sampling,
-            args.num_candidates,
-            nar_sampling,
-            args.max_batch_tokens,
-            args.attempts,
-        )
-        for index, speech in enumerate(spoken):
-            path, candidate = batch[index // args.num_candidates], index % args.num_candidates
-            if args.num_candidates > 1:
-                path = path.with_stem(f"{path.stem}-{candidate + 1}")
+    return load(
+        args.model,
+        codec_dir=args.codec_dir,
+        device=args.device,
+        decoder=args.decoder,
+        dtype=args.dtype,
+        compiled=args.compile,
+        watermark=args.watermark,
+    )
+
+
+@contextmanager
+def _log_on_standard_error() -> Iterator[None]:
+    """Show the log of the library, as what is corrected in a prompt."""
+    log = logging.getLogger("valle")
+    handler = logging.StreamHandler()
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(logging.NOTSET)
+
+
+def _read_prompt(tts: TTS, args: argparse.Namespace) -> Prompt:
+    if args.prompt is None:
+        return tts.voice() if args.voice is None else tts.voice(args.voice)
+    with _log_on_standard_error():
+        return tts.prompt(args.prompt, args.prompt_text)
+
+
+def _synthesize_data(args: argparse.Namespace, options: SynthesisOptions) -> None:
+    from valle.cli.synth_test_set import TestSetOptions, synthesize_test_set
+
+    test_set_options = TestSetOptions(
+        protocol=args.protocol,
+        prompt_seconds=args.prompt_seconds,
+        voice_alone=args.voice_alone,
+        batch_size=args.batch_size,
+        limit=args.limit,
+        seed=args.seed,
+        synthesis=options,
+    )
+    done = synthesize_test_set(_load(args), args.data, args.output_dir, test_set_options)
+    print(f"{args.output_dir}: {done} utterances synthesized")
+
+
+def _synthesize_texts(args: argparse.Namespace, options: SynthesisOptions) -> None:
+    texts = _read_texts(args)
+    tts = _load(args)
+    encoded = _encode_texts(tts, args, texts)
+    prompt = _read_prompt(tts, args)
+    candidates = options.candidates
+    for start in range(0, len(encoded), args.batch_size):
+        batch = encoded[start : start + args.batch_size]
+        seeds = [(args.seed + candidates * (start + index)) % (MAX_SEED + 1) for index in range(len(batch))]
+        results = tts.synthesize_batch([text for _, text in batch], [prompt] * len(batch), seeds, options)
+        for index, speech in enumerate(results):
+            path, _ = batch[index // candidates]
+            if candidates > 1:
+                path = path.with_stem(f"{path.stem}-{index % candidates + 1}")
             speech.audio.save(path)
             verdict = f", {speech.quality.verdict}" if speech.quality else ""
             print(f"{path}: {speech.audio.duration:.2f} s{verdict}")
 
 
+def _main() -> None:
+    args = _parser().parse_args()
+    _check_arguments(args)
+    options = _options(args)
+    if args.data is not None:
+        _synthesize_data(args, options)
+    else:
+        _synthesize_texts(args, options)
+
+
 def main() -> None:
+    """Run the command."""
     run(_main)

@@ -11,6 +11,7 @@ import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from torch import Tensor
@@ -42,17 +43,24 @@ class PromptWarning(UserWarning):
     """A prompt that will give a poor voice: noise, clipping, music, two voices, or a text that is not what it says."""
 
 
-@dataclass
-class Prompt:
-    """A voice: its codes, and its phonemes when its text was given.
+PromptMode = Literal["transcribed", "untranscribed", "continuation"]
 
-    codes: (time, codebook)
-    symbols: text units of the prompt's text; None when it was left out; none of them when the text to be said begins
-        with what the prompt says (speech continuation)
+
+@dataclass(frozen=True)
+class Prompt:
+    """A voice prompt as the models read it.
+
+    Attributes:
+        codes: (time, codebook).
+        symbols: Text units of what it says, where it is transcribed.
+        mode: "transcribed", a prefix whose text stands before the target's (VALL-E, section 4.3); "untranscribed",
+            which conditions on the voice alone; or "continuation", a prefix whose words the target's text begins with
+            (VALL-E-continual).
     """
 
     codes: Tensor
-    symbols: list[str] | None
+    symbols: tuple[str, ...] = ()
+    mode: PromptMode = "untranscribed"
 
 
 def read_prompt(recording: str | Path, sample_rate: int, *, with_text: bool) -> Audio:

@@ -35,7 +35,7 @@ def warn_of_other_text(recording: str | Path, sound: Audio, prompt: Prompt, code
         codec: that encoded it.
         units: what the prompt's symbols are; nothing is told for byte pair encoding, whose units are not phones.
     """
-    phones = [] if units.bpe else phones_of(prompt.symbols or [])
+    phones = [] if units.bpe else phones_of(list(prompt.symbols))
     if not phones:
         return
     if codec.phones is not None:

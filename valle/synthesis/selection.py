@@ -1,18 +1,25 @@
-"""Choose among several candidates of the AR model by the phones that they encode.
+"""Select among several candidates of the AR model.
 
-Only for codecs whose first codes stand for phones, and phonemes as text units. Not in the papers: their selection among
-candidates (VALL-E 2, section 4.1.3) hears waveforms, by `valle-eval --select`.
+The papers select by metrics of the waveform (VALL-E 2, section 4.1.3; `valle-eval --select`). Where the first codes
+of a codec stand for phones, candidates are compared before anything is decoded to a waveform.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from valle.extensions.phone_alignment import Quality, pauses_cut, phones_of, quality, spliced
-from valle.generation.engine import GenerationOutput
+from valle.generation.engine import GenerationOutput, Request
+
+RETRIES = 2  # times that more candidates are sampled while the best one is incomplete or truncated
+# Distance between the seeds of the candidates of one result. Generators use 32 bits of a seed.
+ATTEMPT_SEED = 1_000_003
 
 
 @dataclass(frozen=True)
@@ -21,8 +28,8 @@ class Selected:
 
     Attributes:
         codes: (time,) first codebook.
-        truncated: the length bound was reached before EOS.
-        quality: alignment with the text; None where codes stand for no phones.
+        truncated: Whether the length bound was reached before EOS.
+        quality: Alignment with the text; None where codes do not stand for phones.
     """
 
     codes: Tensor
@@ -35,23 +42,119 @@ class Selected:
         return self.truncated or (self.quality is not None and self.quality.verdict != "complete")
 
 
-def select(
-    candidates: list[GenerationOutput], symbols: list[str], phones: Tensor, frame_rate: float, prefix: Tensor
-) -> Selected:
-    """Join the parts of the candidates that encode the text best, and cut long pauses.
+class CandidateSelector(Protocol):
+    """Makes one utterance of several candidates."""
+
+    def select(self, candidates: Sequence[GenerationOutput], symbols: Sequence[str], prefix: Tensor) -> Selected:
+        """Select the best candidate, or combine the best parts of several.
+
+        Args:
+            candidates: Outputs of the AR model for one text, each from another seed.
+            symbols: Text units of the target.
+            prefix: (time,) first codes of a continuation prompt, whose words the target begins with; else empty.
+        """
+
+
+class FirstCandidate:
+    """Selects the first candidate: codes alone do not tell which one is better."""
+
+    def select(self, candidates: Sequence[GenerationOutput], symbols: Sequence[str], prefix: Tensor) -> Selected:
+        """Return the first candidate."""
+        return Selected(candidates[0].codes, candidates[0].truncated)
+
+
+@dataclass(frozen=True)
+class PhoneAlignmentSelector:
+    """Joins the parts of the candidates that encode the text best, and shortens long pauses.
+
+    For codecs whose first codes stand for phones, and phonemes as text units. Not in the papers; its worth is measured
+    in benchmarks/RESULTS.md.
+
+    Attributes:
+        phones: (codebook_size,) class of the phone that each first code stands for.
+        frame_rate: Hertz.
+    """
+
+    phones: Tensor
+    frame_rate: float
+
+    def select(self, candidates: Sequence[GenerationOutput], symbols: Sequence[str], prefix: Tensor) -> Selected:
+        """Join the best parts of the candidates where they pause at the same place of the text."""
+        text = phones_of(list(symbols))
+        codes = [torch.cat((prefix, candidate.codes)) for candidate in candidates]
+        pieces = spliced([self._phones(row) for row in codes], text, self.frame_rate, len(prefix))
+        joined = torch.cat([codes[index][start:end] for index, start, end in pieces])[len(prefix) :]
+        if len(joined):
+            joined = joined[pauses_cut(self._phones(joined), self.frame_rate)]
+        description = quality(self._phones(torch.cat((prefix, joined))), text, self.frame_rate)
+        last = pieces[-1][0]
+        return Selected(joined, candidates[last].truncated, description)
+
+    def _phones(self, codes: Tensor) -> np.ndarray:
+        return self.phones[codes].numpy()
+
+
+@dataclass(frozen=True)
+class SelectionTask:
+    """A text whose first codebook is to be generated and selected.
+
+    Attributes:
+        request: What the AR model decodes; its seeds are set here.
+        symbols: Text units of the target.
+        prefix: (time,) first codes of a continuation prompt; empty for other prompts.
+        seed: Of the first candidate.
+    """
+
+    request: Request
+    symbols: Sequence[str]
+    prefix: Tensor
+    seed: int
+
+
+def generate_and_select(
+    tasks: Sequence[SelectionTask],
+    generate: Callable[[list[Request]], list[list[GenerationOutput]]],
+    selector: CandidateSelector,
+    *,
+    candidates: int,
+    attempts: int,
+) -> list[list[Selected]]:
+    """Generate candidates of the first codebook and select one for each result.
+
+    Results that are truncated or incomplete get `attempts` candidates more, up to `RETRIES` times; with one attempt,
+    nothing is sampled again.
 
     Args:
-        candidates: what the AR model generated for one text, each from another seed.
-        symbols: text units of the target.
-        phones: (codebook_size,) class of the phone that each first code stands for.
-        frame_rate: frames per second.
-        prefix: (time,) first codes of a prompt that the target's text begins with; empty for other prompts.
+        tasks: Texts, decoded together.
+        generate: The engine: outputs of each request, one for each of its seeds.
+        selector: Selects among the candidates of a result.
+        candidates: Results for each text.
+        attempts: Candidates for each result.
+
+    Returns:
+        The results of each task.
     """
-    text = phones_of(symbols)
-    codes = [torch.cat((prefix, candidate.codes)) for candidate in candidates]
-    pieces = spliced([phones[row].numpy() for row in codes], text, frame_rate, len(prefix))
-    joined = torch.cat([codes[index][start:end] for index, start, end in pieces])
-    kept = joined[len(prefix) :]
-    kept = kept[pauses_cut(phones[kept].numpy(), frame_rate)] if len(kept) else kept
-    described = quality(phones[torch.cat((prefix, kept))].numpy(), text, frame_rate)
-    return Selected(kept, candidates[pieces[-1][0]].truncated, described)
+    pools: list[list[list[GenerationOutput]]] = [[[] for _ in range(candidates)] for _ in tasks]
+    results: list[list[Selected]] = [[Selected(task.prefix[:0], False)] * candidates for task in tasks]
+    pending = {number: list(range(candidates)) for number in range(len(tasks))}
+    for retry in range(1 + RETRIES if attempts > 1 else 1):
+        tries = range(retry * attempts, (retry + 1) * attempts)
+        requests = []
+        for number, failed in pending.items():
+            seeds = [tasks[number].seed + index + ATTEMPT_SEED * attempt for index in failed for attempt in tries]
+            requests.append(replace(tasks[number].request, seeds=seeds))
+        outputs = generate(requests)
+        for (number, failed), generated in zip(pending.items(), outputs, strict=True):
+            task = tasks[number]
+            for position, index in enumerate(failed):
+                pool = pools[number][index]
+                pool += generated[position * attempts : (position + 1) * attempts]
+                results[number][index] = selector.select(pool, task.symbols, task.prefix)
+        pending = {}
+        for number, row in enumerate(results):
+            failed = [index for index, selected in enumerate(row) if selected.failed]
+            if failed:
+                pending[number] = failed
+        if not pending:
+            break
+    return results

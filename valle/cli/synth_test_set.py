@@ -1,0 +1,115 @@
+"""Synthesize a whole test set: a data directory, each utterance in its speaker's voice, or a test list."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import Progress
+
+from valle.devices import MAX_SEED
+from valle.evaluation.test_set import CODES, SPEECH, PromptChoice, output_paths, read_test_set, write_prompts
+from valle.files import append_line, atomic_path
+from valle.synthesis.options import SynthesisOptions
+from valle.synthesis.pipeline import TTS
+from valle.synthesis.prompt import Prompt
+from valle.synthesis.speech import Speech
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestSetOptions:
+    """How a test set is synthesized.
+
+    Attributes:
+        protocol: See `valle.evaluation.test_set.choose_prompts`.
+        prompt_seconds: See `valle.evaluation.test_set.choose_prompts`.
+        voice_alone: Whether prompts are untranscribed, although their text is available.
+        batch_size: Texts synthesized together.
+        limit: Number of utterances, evenly spread over the set; None: all.
+        seed: Of the first utterance; each of the next has a seed of its own.
+        synthesis: How each text is synthesized.
+    """
+
+    __test__ = False  # not a test class of pytest
+
+    protocol: str = "closest"
+    prompt_seconds: float | None = None
+    voice_alone: bool = False
+    batch_size: int = 16
+    limit: int | None = None
+    seed: int = 0
+    synthesis: SynthesisOptions = field(default_factory=SynthesisOptions)
+
+
+def synthesize_test_set(tts: TTS, source: Path, output: Path, options: TestSetOptions) -> int:
+    """Synthesize the items of a test set that have no audio yet.
+
+    Writes `output/<id>.wav`, of several candidates `<id>-1.wav` and so on; beside them `codes/` (time, codebook),
+    `prompts/`, prompts.scp and speech.jsonl. A continuation is written with its prompt before it, as the papers score
+    it.
+
+    Args:
+        tts: The model.
+        source: Data directory or test list.
+        output: Folder of the results.
+        options: How it is synthesized.
+
+    Returns:
+        How many items were synthesized.
+    """
+    candidates = options.synthesis.candidates
+    items = read_test_set(source, options.protocol, options.prompt_seconds, options.limit)
+    recordings = write_prompts(output, items, own=source.is_dir())
+    files = {item.id: output_paths(output, item, candidates) for item in items}
+    missing = [(index, item) for index, item in enumerate(items) if not all(path.is_file() for path in files[item.id])]
+    continues = options.protocol == "continuation" and source.is_dir()
+    with Progress() as progress:
+        task = progress.add_task("synthesizing", total=len(missing))
+        for start in range(0, len(missing), options.batch_size):
+            batch = missing[start : start + options.batch_size]
+            begin = time.perf_counter()
+            prompts = [read_prompt(tts, item.prompt, recordings[item.id], options.voice_alone) for _, item in batch]
+            # A seed by the item's position, so that a stopped run continues with the same ones.
+            seeds = [(options.seed + candidates * index) % (MAX_SEED + 1) for index, _ in batch]
+            results = tts.synthesize_batch([item.text for _, item in batch], prompts, seeds, options.synthesis)
+            real_time_factor = (time.perf_counter() - begin) / sum(speech.audio.duration for speech in results)
+            if continues:
+                results = with_prompts(tts, prompts, results, candidates)
+            paths = [path for _, item in batch for path in files[item.id]]
+            for path, speech in zip(paths, results, strict=True):
+                write_speech(path, speech, real_time_factor)
+            progress.advance(task, len(batch))
+    return len(missing)
+
+
+def read_prompt(tts: TTS, choice: PromptChoice, recording: Path, voice_alone: bool) -> Prompt:
+    """Read the prompt of an item from its recording."""
+    if choice.text == "":
+        return tts.continuation_prompt(recording)
+    return tts.prompt(recording, None if voice_alone else choice.text)
+
+
+def with_prompts(tts: TTS, prompts: Sequence[Prompt], results: Sequence[Speech], candidates: int) -> list[Speech]:
+    """Put its prompt before each continuation; both are decoded as one."""
+    before = [prompt.codes for prompt in prompts for _ in range(candidates)]
+    codes = [torch.cat((p[:, : s.codes.shape[1]], s.codes)) for p, s in zip(before, results, strict=True)]
+    waveforms = tts.codec.decode_batch(codes)
+    return [
+        replace(speech, audio=tts.watermarked(samples), codes=whole)
+        for speech, whole, samples in zip(results, codes, waveforms, strict=True)
+    ]
+
+
+def write_speech(path: Path, speech: Speech, real_time_factor: float) -> None:
+    """Write codes, a line in speech.jsonl, and last the audio, whose presence says that all is complete."""
+    with atomic_path(path.parent / CODES / f"{path.stem}.npy") as temporary:
+        np.save(temporary, speech.codes.numpy().astype(np.uint16))
+    duration = speech.audio.duration
+    line = {"file": path.name, "seconds": duration, "rtf": real_time_factor, "no_end": speech.truncated}
+    append_line(path.parent / SPEECH, json.dumps(line))
+    speech.audio.save(path)

@@ -1,0 +1,156 @@
+"""Decode the parts of texts: the AR model's candidates, the selection among them, the NAR model, the codec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from valle.codec import Codec
+from valle.errors import UserError
+from valle.generation import engine
+from valle.generation.engine import GenerationOutput, Request, generate
+from valle.models.ar import AR
+from valle.models.nar import NAR
+from valle.synthesis.acoustic import AcousticInput, acoustic_input, fill_in_codebooks
+from valle.synthesis.lengths import max_frames, min_frames
+from valle.synthesis.options import SynthesisOptions
+from valle.synthesis.parts import PartJob
+from valle.synthesis.prompt import Prompt
+from valle.synthesis.selection import CandidateSelector, Selected, SelectionTask, generate_and_select
+from valle.synthesis.speech import warn_of_shortfall
+from valle.synthesis.streaming import LOOKAHEAD, stream_codes
+from valle.text import TextUnits
+
+
+@dataclass(frozen=True)
+class DecodedPart:
+    """A part of a text that was synthesized.
+
+    Attributes:
+        selected: Its first codebook, and how well it matches the text.
+        codes: (time, codebook).
+        samples: (time,) float32, without watermark.
+    """
+
+    selected: Selected
+    codes: Tensor
+    samples: np.ndarray
+
+
+@dataclass(frozen=True)
+class PartDecoder:
+    """The models and the codec, at work on parts of texts.
+
+    Attributes:
+        ar: Autoregressive model.
+        nar: Non-autoregressive model.
+        nar_prompt_frames: Longest acoustic prompt that the NAR model was trained with.
+        codec: Codec whose codes the models predict.
+        units: Tells how long a text is.
+        selector: Selects among candidates of the first codebook.
+    """
+
+    ar: AR
+    nar: NAR
+    nar_prompt_frames: int
+    codec: Codec
+    units: TextUnits
+    selector: CandidateSelector
+
+    @torch.inference_mode()
+    def decode(self, jobs: Sequence[PartJob], options: SynthesisOptions, attempts: int) -> list[list[DecodedPart]]:
+        """Decode parts together.
+
+        Args:
+            jobs: The parts.
+            options: How they are synthesized.
+            attempts: Candidates of the first codebook for each result.
+
+        Returns:
+            `options.candidates` results of each job.
+        """
+
+        def run(requests: list[Request]) -> list[list[GenerationOutput]]:
+            return generate(self.ar, requests, options.sampling, options.max_batch_tokens)
+
+        tasks = [SelectionTask(self._request(job), job.part.symbols, job.continued_codes, job.seed) for job in jobs]
+        results = generate_and_select(tasks, run, self.selector, candidates=options.candidates, attempts=attempts)
+        inputs = []
+        seeds = []
+        for job, row in zip(jobs, results, strict=True):
+            for candidate, selected in enumerate(row):
+                inputs.append(self._acoustic_input(job, job.prompt, selected.codes, options))
+                seeds.append(job.seed + candidate)
+        codes = fill_in_codebooks(self.nar, inputs, seeds, options.nar_sampling)
+        samples = self.codec.decode_batch(codes)
+        decoded = iter(zip(codes, samples, strict=True))
+        return [[DecodedPart(selected, *next(decoded)) for selected in row] for row in results]
+
+    @torch.inference_mode()
+    def stream(
+        self, text: str, job: PartJob, options: SynthesisOptions, chunk_seconds: float
+    ) -> Iterator[tuple[Tensor, bool]]:
+        """Decode one part, chunk by chunk, from one candidate.
+
+        Args:
+            text: The whole text, for warnings.
+            job: The part.
+            options: How it is synthesized.
+            chunk_seconds: Length of a chunk.
+
+        Yields:
+            New codes (time, codebook), and whether they are the last.
+        """
+        rate = self.codec.frame_rate
+
+        def fill_in(done: Tensor, first: Tensor) -> Tensor:
+            voice = replace(job.prompt, codes=torch.cat((job.prompt.codes, done)))
+            item = self._acoustic_input(job, voice, first, options)
+            return fill_in_codebooks(self.nar, [item], [job.seed], options.nar_sampling, skip=len(done))[0]
+
+        def outputs() -> Iterator[GenerationOutput]:
+            request = replace(self._request(job), seeds=[job.seed])
+            chunk = max(1, round(chunk_seconds * rate))
+            for output in engine.stream(self.ar, request, options.sampling, chunk):
+                if output.ended:
+                    warn_of_shortfall(text, Selected(output.codes, output.truncated), rate)
+                yield output
+
+        yield from stream_codes(outputs(), fill_in, empty=job.prompt.codes[:0], lookahead=round(LOOKAHEAD * rate))
+
+    def _request(self, job: PartJob) -> Request:
+        """What the engine decodes for a job; its seeds are still to be given."""
+        prefix = self._prefix(job.prompt)
+        lower, upper = self._length_bounds(job, len(prefix))
+        return Request(phonemes=job.joint, prompt=prefix, max_frames=upper, seeds=[], min_frames=lower)
+
+    def _prefix(self, prompt: Prompt) -> Tensor:
+        """Return the AR model's prefix (frames,): the prompt's first codebook.
+
+        The oldest frames are cut so that the group size divides the length. EOS tokens after an untranscribed prompt
+        tell the model that the text is the target's alone.
+        """
+        first = prompt.codes[:, 0]
+        first = first[len(first) % self.ar.group_size :]
+        return self.ar.voice_prefix(first[None])[0] if prompt.mode == "untranscribed" else first
+
+    def _length_bounds(self, job: PartJob, prefix_frames: int) -> tuple[int, int]:
+        """Return the fewest and the most new frames: a fast and a slow speaker's, within the models' positions."""
+        rate = self.codec.frame_rate
+        limits = (self.ar.max_frames, self.nar.max_frames)
+        room = [limit - prefix_frames for limit in limits if limit is not None]
+        if min(room, default=1) < 1:
+            raise UserError("the prompt is longer than the model has positions for; give about 3 seconds")
+        upper = min([max_frames(self.units.length(job.part.symbols), rate), *room])
+        # The words of a continuation prompt are part of the text, and are not spoken again.
+        lower = min_frames(self.units.phones(job.part.symbols), rate) - len(job.continued_codes)
+        return min(max(1, lower), upper), upper
+
+    def _acoustic_input(self, job: PartJob, prompt: Prompt, first: Tensor, options: SynthesisOptions) -> AcousticInput:
+        seconds = options.nar_sampling.prompt_seconds
+        frames = self.nar_prompt_frames if seconds is None else max(1, round(seconds * self.codec.frame_rate))
+        return acoustic_input(prompt, joint=job.joint, target=job.target, first=first, max_prompt=frames)

@@ -1,0 +1,35 @@
+"""How a text is synthesized: one set of options for single texts, batches, streams and the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from valle.models.sampling import SPEECH_TOP_P, NARSampling, Sampling
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesisOptions:
+    """Options of `TTS.synthesize`, `TTS.synthesize_batch` and `TTS.stream`.
+
+    Attributes:
+        sampling: How the AR model's codes are sampled.
+        nar_sampling: How the NAR model fills in the other codebooks.
+        attempts: Candidates of the first codebook for each result, of which the best by their phones is selected
+            (`valle.synthesis.selection`). None: `valle.synthesis.pipeline.ATTEMPTS` where codes stand for phones, the
+            text is phonemes and sampling is random, else 1. With 1, nothing is selected or sampled again.
+        candidates: Results of each text, each from its own seed.
+        max_batch_tokens: Upper bound on rows times positions that are decoded at once, and so on memory. None:
+            everything at once.
+    """
+
+    sampling: Sampling = field(default_factory=lambda: Sampling(top_p=SPEECH_TOP_P))
+    nar_sampling: NARSampling = field(default_factory=NARSampling)
+    attempts: int | None = None
+    candidates: int = 1
+    max_batch_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("attempts", "candidates", "max_batch_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} {value} must be at least 1")

@@ -1,0 +1,66 @@
+"""What synthesis returns, and the warnings that it falls short of its text."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from valle.audio import Audio
+from valle.extensions.phone_alignment import Quality
+from valle.synthesis.selection import Selected
+
+
+class TruncatedWarning(UserWarning):
+    """EOS did not come before the length bound; the speech was cut there."""
+
+
+class IncompleteWarning(UserWarning):
+    """Words of the text are missing in the speech, by the phones that its codes stand for."""
+
+
+class DoubtfulWarning(UserWarning):
+    """Phones are missing, or others are spoken than the text's, by the phones that the speech's codes stand for."""
+
+
+@dataclass
+class Speech:
+    """One synthesized text.
+
+    Attributes:
+        audio: Waveform.
+        codes: (time, codebook) of all parts, without the pauses between them.
+        truncated: Whether the length bound was reached before EOS, in at least one part.
+        quality: Alignment of the codes with the text; None where codes do not stand for phones.
+        incomplete: Whether words of the text are missing in at least one part, as far as `quality` can tell.
+    """
+
+    audio: Audio
+    codes: Tensor
+    truncated: bool
+    quality: Quality | None = None
+    incomplete: bool = False
+
+
+def warn_of_shortfall(text: str, selected: Selected, frame_rate: float) -> None:
+    """Warn when an utterance is truncated, or when phones of its text are missing.
+
+    Args:
+        text: The text, for the message.
+        selected: Its first codebook.
+        frame_rate: Hertz.
+    """
+    if selected.truncated:
+        seconds = len(selected.codes) / frame_rate
+        message = f"text {text[:40]!r}: no end was found, cut at {seconds:.1f} s; try another seed or a longer prompt"
+        warnings.warn(message, TruncatedWarning, stacklevel=4)
+    quality = selected.quality
+    if quality is not None and quality.verdict != "complete":
+        message = (
+            f"text {text[:40]!r}: {100 * quality.missing_phones:.0f} % of its phones are missing and "
+            f"{100 * quality.wrong_frames:.0f} % of the speech is something else; try another seed, a clearer prompt, "
+            "or a prompt with its text"
+        )
+        category = IncompleteWarning if quality.verdict == "incomplete" else DoubtfulWarning
+        warnings.warn(message, category, stacklevel=4)
