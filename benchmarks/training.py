@@ -30,7 +30,8 @@ from lightning.pytorch.callbacks import Callback
 from synthesis import linear_weights, machine
 
 from valle.cli.common import keep_memory
-from valle.data.datamodule import Batch, TokensDataModule
+from valle.data.datamodule import TokensDataModule
+from valle.data.loader import Batch
 from valle.data.tokens import TokensConfig
 from valle.models.transformer import length_mask
 from valle.training import ARModule, NARModule
@@ -174,7 +175,7 @@ def masked_ar_loss(
 
 def shuffled(data: TokensDataModule, count: int) -> Iterator[Batch]:
     """Batches of `count` utterances in any order, from the same folder."""
-    cuts = [cut for batch in data._source(data.train, False) for cut in batch]
+    cuts = [cut for batch in data.cut_batches(data.train, shuffle=False) for cut in batch]
     random.Random(0).shuffle(cuts)
     make = data.train_dataloader().dataset._batch  # type: ignore[attr-defined]
     return (make(cuts[start : start + count]) for start in range(0, len(cuts) - count, count))

@@ -17,7 +17,7 @@ from valle import audio, codec
 from valle.codec.quantizer import OTHER_PHONE, codebook_vectors, quantize
 from valle.codec.trained import TrainedCodec, export
 from valle.data import kaldi
-from valle.data.codec_datamodule import Clip, Crops
+from valle.data.codec_datamodule import Clip, CropConfig, Crops
 from valle.data.forced_alignment import Aligner
 from valle.data.phoneme_timing import PhoneAlignment
 from valle.errors import UserError
@@ -82,7 +82,8 @@ def test_a_crop_has_the_phones_of_its_own_frames(tmp_path: Path) -> None:
     starts = np.cumsum([0.0, *(round(s * 16_000) / 16_000 for s in lengths[:-1])])
     audio.write(tmp_path / "x.wav", samples.astype(np.float32), 16_000)
     phones = tuple((names[k], float(start)) for k, start in zip(order, starts, strict=True))
-    crops = Crops([kaldi.Utterance("x", tmp_path / "x.wav", "", "", phones=phones)], 16_000, 50.0, 1.5, 40, 0, True)
+    config = CropConfig(sample_rate=16_000, frame_rate=50.0, seconds=1.5, augment=True)
+    crops = Crops([kaldi.Utterance("x", tmp_path / "x.wav", "", "", phones=phones)], config, 40)
     wrong = []
     for crop, classes in (crops[i] for i in range(40)):
         assert classes.shape == (75,)
@@ -92,7 +93,7 @@ def test_a_crop_has_the_phones_of_its_own_frames(tmp_path: Path) -> None:
             of_class = middle[classes.numpy() == name]
             wrong.append(np.mean(np.abs(of_class - np.median(of_class)) > 0.1 * np.median(of_class)))
     assert np.mean(wrong) < 0.1
-    unknown = Crops([kaldi.Utterance("x", tmp_path / "x.wav", "", "")], 16_000, 50.0, 1.5, 1, 0, False)
+    unknown = Crops([kaldi.Utterance("x", tmp_path / "x.wav", "", "")], replace(config, augment=False), 1)
     assert (unknown[0][1] == UNKNOWN).all()
 
 

@@ -12,9 +12,10 @@ import torch
 from tests.conftest import command
 from valle import audio, codec
 from valle.data import kaldi
-from valle.data.datamodule import Batch, TokensDataModule
+from valle.data.datamodule import TokensDataModule
 from valle.data.excerpts import MAX_PROMPT, MIN_PROMPT, excerpts, phrases, with_prompts
-from valle.data.kaldi import AudioSegment, Utterance
+from valle.data.loader import Batch
+from valle.data.utterance import AudioSegment, Utterance
 from valle.text import phonemize
 from valle.text.phones import phone_class
 from valle.training import ARModule

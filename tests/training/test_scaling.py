@@ -184,16 +184,16 @@ def test_two_ranks_learn_what_one_learns_from_the_same_batches(tokens: Path, tmp
                "--data.init_args.max_duration=8"]  # fmt: skip
     train("ARModule", tokens, tmp_path / "two", 6, *options, "--trainer.devices=2", f"--trainer.strategy={strategy}")
     script = (
-        "from valle.data import batches\n"
-        "source = batches.TokensDataModule._source\n"
+        "from valle.data.datamodule import TokensDataModule\n"
+        "cut_batches = TokensDataModule.cut_batches\n"
         "class Both:\n"
         "    def __init__(self, parts): self.parts = parts\n"
         "    def set_epoch(self, epoch): [part.set_epoch(epoch) for part in self.parts]\n"
         "    def __iter__(self): return (cuts for pair in zip(*self.parts) for cuts in pair)\n"
-        "def both(self, directories, shuffle):\n"
-        "    if not shuffle: return source(self, directories, shuffle)\n"
-        "    return Both([source(self, directories, shuffle, rank=rank, world_size=2) for rank in (0, 1)])\n"
-        "batches.TokensDataModule._source = both\n"
+        "def both(self, directories, *, shuffle):\n"
+        "    if not shuffle: return cut_batches(self, directories, shuffle=shuffle)\n"
+        "    return Both([cut_batches(self, directories, shuffle=shuffle, rank=r, world_size=2) for r in (0, 1)])\n"
+        "TokensDataModule.cut_batches = both\n"
         "from valle.cli.train import main\n"
         "main()\n"
     )
@@ -211,25 +211,31 @@ def test_two_ranks_learn_what_one_learns_from_the_same_batches(tokens: Path, tmp
     train("ARModule", tokens, tmp_path / "two", 8, *options)  # one rank goes on where two were
 
 
+def batches_of_rank(data: TokensDataModule, rank: int) -> list[list[str]]:
+    """Ids of the utterances in each training batch of one of two ranks."""
+    cut_batches = data.cut_batches(data.train, shuffle=True, rank=rank, world_size=2)
+    return [[cut.id for cut in cuts] for cuts in cut_batches]
+
+
 def test_ranks_see_all_utterances_once_in_as_many_steps_each(tokens: Path) -> None:
     sets = [str(tokens / "train")], [str(tokens / "valid")]
     data = TokensDataModule(*sets, max_duration=4, num_workers=0)
-    seen = [[[cut.id for cut in cuts] for cuts in data._source(data.train, True, rank, 2)] for rank in (0, 1)]
+    seen = [batches_of_rank(data, rank) for rank in (0, 1)]
     assert len(seen[0]) == len(seen[1]) > 1
     ids = [name for rank in seen for batch in rank for name in batch]
     assert len(ids) == len(set(ids))
     split = TokensDataModule(*sets, max_duration=8, num_workers=0, split_shards=True)
-    own = [[[cut.id for cut in cuts] for cuts in split._source(split.train, True, rank, 2)] for rank in (0, 1)]
+    own = [batches_of_rank(split, rank) for rank in (0, 1)]
     assert len(own[0]) == len(own[1]) > 1
     assert not {i for batch in own[0] for i in batch} & {i for batch in own[1] for i in batch}
     with pytest.raises(UserError, match="fewer shards"):
-        split._source(split.train, True, 19, 20)
+        split.cut_batches(split.train, shuffle=True, rank=19, world_size=20)
 
 
 def test_an_epoch_is_the_same_whatever_was_read_before(tokens: Path) -> None:
     def epochs(*numbers: int) -> list[list[list[str]]]:
         data = TokensDataModule([str(tokens / "train")], [str(tokens / "valid")], max_duration=4, num_workers=0)
-        source, found = data._source(data.train, True), []
+        source, found = data.cut_batches(data.train, shuffle=True), []
         for number in numbers:
             source.set_epoch(number)
             found.append([[cut.id for cut in cuts] for cuts in source])

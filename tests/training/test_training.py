@@ -17,7 +17,7 @@ import valle
 from tests.conftest import BIN, ROOT, command, train
 from valle import codec
 from valle.data import kaldi
-from valle.data.datamodule import NEVER, Batch
+from valle.data.loader import NEVER, Batch
 from valle.errors import UserError
 from valle.extensions.guided_attention import GuidedAttention, spoken_phonemes
 from valle.models.ar import AR
@@ -191,7 +191,7 @@ def test_the_layouts_of_valle2_are_trained_on_text_units(corpus: Path, tokens: P
     bpe.unlink()  # it travels in the checkpoints
     tts = valle.load(tmp_path / "run")
     utterance = kaldi.read(corpus / "test_seen")[0]
-    assert "".join(tts.symbols(["The baker sold a loaf."])[0]) == "▁the▁baker▁sold▁a▁loaf."
+    assert "".join(tts.encode_text("The baker sold a loaf.").symbols) == "▁the▁baker▁sold▁a▁loaf."
     assert tts.synthesize("The baker sold a loaf.", utterance.path, utterance.text).duration > 0
     with pytest.raises(UserError, match="'ñ'"):
         tts.synthesize("The señor sold a loaf.", utterance.path)
@@ -241,7 +241,7 @@ def test_training_without_tokens_is_one_line(tmp_path: Path) -> None:
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 2
-    assert "holds no tokens" in done.stderr.strip().splitlines()[-1]
+    assert "contains no tokens" in done.stderr.strip().splitlines()[-1]
     assert not (tmp_path / "run").exists()
 
 

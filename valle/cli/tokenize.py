@@ -25,7 +25,7 @@ def _main() -> None:
         raise UserError(f"--shard-size {args.shard_size}: must be at least 1")
 
     from valle import codec
-    from valle.data.tokens import Tokenizer
+    from valle.data.tokenizer import Tokenizer
 
     tokenizer = Tokenizer(
         args.data, args.output, codec.load(args.codec, args.codec_dir), args.language, args.shard_size

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from valle.aliases import HYPER_PARAMETERS
 from valle.checkpoint import read_checkpoint
-from valle.data.datamodule import Batch
+from valle.data.loader import Batch
 from valle.errors import UserError
 from valle.extensions.guided_attention import GuidedAttention, spoken_phonemes
 from valle.models.ar import AR

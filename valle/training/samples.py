@@ -9,7 +9,7 @@ from torch import Tensor
 
 from valle import codec
 from valle.codec import Codec
-from valle.data.datamodule import Batch
+from valle.data.loader import Batch
 from valle.generation.engine import Request, generate
 from valle.models.sampling import SPEECH_TOP_P, Sampling
 from valle.training.modules import ARModule, NARModule
