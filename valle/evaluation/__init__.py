@@ -1,1 +1,1 @@
-"""Scores: word error rate, speaker similarity, and the report."""
+"""Evaluation: test sets, metrics with confidence intervals, reports and comparisons of systems."""

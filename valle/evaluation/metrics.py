@@ -1,4 +1,4 @@
-"""The scores by name: how each is gathered over utterances, and between which bounds it lies."""
+"""Metrics of a set of utterances with their 95 % confidence intervals."""
 
 from __future__ import annotations
 
@@ -7,62 +7,79 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from valle.evaluation.recognizer import missing
 from valle.evaluation.score import SYSTEMS, Score
+from valle.optional import require
 
-RESAMPLES = 2000  # of the bootstrap
-LEVEL = 0.95
+BOOTSTRAP_RESAMPLES = 2000
+CONFIDENCE_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of a set of utterances: the sum of `over` by the sum of `under`, or the mean of `over`.
+    """A metric of a set of utterances: a ratio of sums, or a mean.
 
-    better: "lower", "higher" or "" where neither is
-    table:  0 for what is said and how it sounds, 1 for how it is spoken
+    Attributes:
+        name: Key in summary.json.
+        heading: Column title.
+        numerator: Field of `Score` that is summed.
+        denominator: Field of `Score` whose sum is divided by; None: the number of utterances.
+        form: Format specification of the value.
+        better: "lower", "higher", or "" where neither is better.
+        table: 0 for accuracy, similarity and quality; 1 for durations, decoding errors and speed.
+        meaning: Description for readers of the report.
     """
 
     name: str
     heading: str
-    over: str
-    under: str | None
+    numerator: str
+    denominator: str | None
     form: str
     better: str
     table: int
     meaning: str
 
     def parts(self, score: Score) -> tuple[float, float] | None:
-        """Numerator and denominator of one utterance; None where it was not measured."""
-        over = getattr(score, self.over)
-        under = getattr(score, self.under) if self.under else 1.0
-        return None if over is None or under is None else (float(over), float(under))
+        """Return numerator and denominator of one utterance; None where it was not measured."""
+        numerator = getattr(score, self.numerator)
+        denominator = getattr(score, self.denominator) if self.denominator else 1.0
+        return None if numerator is None or denominator is None else (float(numerator), float(denominator))
 
     def text(self, value: float | None) -> str:
-        """A value as tables show it."""
+        """Format a value for tables."""
         return "" if value is None else format(value, self.form)
 
 
 METRICS = (
-    Metric("wer", "WER", "word_errors", "words", ".1%", "lower", 0, "word errors over the text's words"),
-    Metric("cer", "CER", "character_errors", "characters", ".1%", "lower", 0, "the same of characters"),
-    Metric("sim_o", "SIM-o", "sim_o", None, ".3f", "higher", 0, "cosine of speaker embeddings to the prompt's"),
-    Metric("sim_r", "SIM-r", "sim_r", None, ".3f", "higher", 0, "to that of the prompt's codec round trip"),
-    Metric("own_voice", "own voice", "own_voice", None, ".0%", "higher", 0, "nearest to its own prompt's voice of all"),
-    Metric("dnsmos", "DNSMOS", "dnsmos", None, ".2f", "higher", 0, "predicted overall quality, 1 to 5"),
-    Metric("seconds", "seconds", "seconds", None, ".2f", "", 1, "mean length"),
-    Metric("pace", "words/s", "words", "seconds", ".2f", "", 1, "the text's words a second"),
-    Metric("pauses", "pauses", "pauses", "seconds", ".1%", "", 1, "share of time in silences over 0.2 s"),
-    Metric("loops", "loops", "looped", None, ".0%", "lower", 1, "the first codebook repeats itself for 0.5 s or more"),
-    Metric("silences", "silences", "silent", None, ".0%", "lower", 1, "silent for 1 s or more"),
-    Metric("early_stops", "early stops", "early_stop", None, ".0%", "lower", 1, "the text's last word was not heard"),
-    Metric("no_end", "no end", "no_end", None, ".0%", "lower", 1, "cut by the bound on its length"),
-    Metric("rtf", "RTF", "work", "seconds", ".3f", "lower", 1, "seconds of work a second of speech"),
-)
+    Metric("wer", "WER", "word_errors", "words", ".1%", "lower", 0, "word error rate"),
+    Metric("cer", "CER", "character_errors", "characters", ".1%", "lower", 0, "character error rate"),
+    Metric("sim_o", "SIM-o", "sim_o", None, ".3f", "higher", 0, "speaker similarity to the prompt, a cosine"),
+    Metric("sim_r", "SIM-r", "sim_r", None, ".3f", "higher", 0, "speaker similarity to the prompt's codec resynthesis"),
+    Metric(
+        "speaker_accuracy", "speaker accuracy", "speaker_correct", None, ".0%", "higher", 0,
+        "utterances whose speaker embedding is closest to the prompt's speaker among all speakers of the test set",
+    ),
+    Metric("dnsmos", "DNSMOS", "dnsmos", None, ".2f", "higher", 0, "DNSMOS P.835 overall quality, 1 to 5"),
+    Metric("seconds", "seconds", "seconds", None, ".2f", "", 1, "mean duration"),
+    Metric("words_per_second", "words/s", "words", "seconds", ".2f", "", 1, "words of the text per second"),
+    Metric("pauses", "pauses", "pause_seconds", "seconds", ".1%", "", 1, "share of time in silences of 0.2 s or more"),
+    Metric("loops", "loops", "has_loop", None, ".0%", "lower", 1, "first codebook repeats itself for 0.5 s or more"),
+    Metric("silences", "silences", "has_silence", None, ".0%", "lower", 1, "a silence of 1 s or more"),
+    Metric("early_stops", "early stops", "early_stop", None, ".0%", "lower", 1, "the text's last word is missing"),
+    Metric("truncated", "truncated", "truncated", None, ".0%", "lower", 1, "stopped at the length bound without EOS"),
+    Metric("rtf", "RTF", "processing_seconds", "seconds", ".3f", "lower", 1, "synthesis time per second of speech"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its 95 % bootstrap interval over so many utterances; value None: not measured."""
+    """A value with its 95 % bootstrap interval.
+
+    Attributes:
+        value: The value; None: not measured.
+        low: Lower bound of the interval.
+        high: Upper bound of the interval.
+        count: Number of utterances.
+    """
 
     value: float | None
     low: float | None
@@ -71,41 +88,49 @@ class Estimate:
 
 
 def interval(statistic: Callable[..., np.ndarray], columns: Sequence[np.ndarray]) -> tuple[float, float]:
-    """95 % percentile bootstrap over utterances of a statistic of paired columns (utterances,), along `axis`."""
-    try:
-        from scipy.stats import bootstrap
-    except ImportError as error:
-        raise missing("scipy") from error
-    found = bootstrap(
-        tuple(columns), statistic, paired=True, vectorized=True, n_resamples=RESAMPLES, batch=200,
-        confidence_level=LEVEL, method="percentile", rng=np.random.default_rng(0),
-    )  # fmt: skip
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    """Compute the 95 % interval of a statistic by a percentile bootstrap over utterances.
+
+    Args:
+        statistic: Function of the columns, vectorized along `axis`.
+        columns: (utterances,) each.
+    """
+    result = require("scipy.stats", "eval").bootstrap(
+        tuple(columns),
+        statistic,
+        paired=True,
+        vectorized=True,
+        n_resamples=BOOTSTRAP_RESAMPLES,
+        batch=200,
+        confidence_level=CONFIDENCE_LEVEL,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
-def ratio(over: np.ndarray, under: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Sum by sum; 0 where nothing is under."""
-    total = under.sum(axis)
-    return over.sum(axis) / np.where(total == 0, 1, total)
+def ratio(numerator: np.ndarray, denominator: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Divide the sums of two arrays along an axis; the sum of the numerator where that of the denominator is 0."""
+    total = denominator.sum(axis)
+    return numerator.sum(axis) / np.where(total == 0, 1, total)
 
 
 def estimate(metric: Metric, scores: Iterable[Score]) -> Estimate:
-    """A metric of a set of utterances."""
+    """Estimate a metric of a set of utterances."""
     parts = [part for part in map(metric.parts, scores) if part is not None]
     return estimate_ratio(*np.array(parts, float).reshape(-1, 2).T)
 
 
-def estimate_ratio(over: np.ndarray, under: np.ndarray) -> Estimate:
-    """Sum of `over` by sum of `under`, both (utterances,)."""
-    if not len(over):
+def estimate_ratio(numerator: np.ndarray, denominator: np.ndarray) -> Estimate:
+    """Estimate the ratio of the sums of two arrays, both (utterances,)."""
+    if not len(numerator):
         return Estimate(None, None, None, 0)
-    value = float(ratio(over, under))
-    low, high = interval(ratio, (over, under)) if len(over) > 1 else (value, value)
-    return Estimate(value, low, high, len(over))
+    value = float(ratio(numerator, denominator))
+    low, high = interval(ratio, (numerator, denominator)) if len(numerator) > 1 else (value, value)
+    return Estimate(value, low, high, len(numerator))
 
 
 def summary(scores: Sequence[Score]) -> dict[str, dict[str, Estimate]]:
-    """By system and metric."""
+    """Estimate every metric of every system that has scores."""
     by_system = {system: [s for s in scores if s.system == system] for system in SYSTEMS}
     return {
         system: {metric.name: estimate(metric, own) for metric in METRICS} for system, own in by_system.items() if own

@@ -1,4 +1,4 @@
-"""How clean speech sounds: by itself (DNSMOS), and beside the recording it was made from (STOI, PESQ, mel distance)."""
+"""Audio quality: of speech alone (DNSMOS), and against the original recording (STOI, PESQ, mel distance)."""
 
 from __future__ import annotations
 
@@ -6,61 +6,77 @@ import warnings
 
 import numpy as np
 
-from valle.evaluation.recognizer import missing
+from valle.optional import require
 
 SAMPLE_RATE = 16_000
 
 
 def dnsmos(samples: np.ndarray) -> dict[str, float]:
-    """Microsoft's DNSMOS P.835 of (time,) samples at `SAMPLE_RATE`: overall, speech and background, 1 to 5.
+    """Predict the quality of speech by Microsoft's DNSMOS P.835 (C. Reddy et al., arXiv 2110.01763).
 
-    C. Reddy et al., arXiv 2110.01763; the weights come with the package speechmos.
+    Args:
+        samples: (time,) samples at `SAMPLE_RATE`.
+
+    Returns:
+        Overall quality ("dnsmos"), quality of the speech ("sig") and of the background ("bak"), 1 to 5.
     """
-    try:
-        from speechmos import dnsmos as model
-    except ImportError as error:
-        raise missing(error.name or "speechmos") from error
-    found = model.run(np.clip(samples, -1, 1), SAMPLE_RATE)
-    return {name: float(found[f"{key}_mos"]) for name, key in (("dnsmos", "ovrl"), ("sig", "sig"), ("bak", "bak"))}
+    scores = require("speechmos.dnsmos", "eval").run(np.clip(samples, -1, 1), SAMPLE_RATE)
+    return {name: float(scores[f"{key}_mos"]) for name, key in (("dnsmos", "ovrl"), ("sig", "sig"), ("bak", "bak"))}
 
 
 def stoi(reference: np.ndarray, samples: np.ndarray) -> float:
-    """Short-time objective intelligibility, to 1: both (time,) at `SAMPLE_RATE`, of one length.
+    """Compute the short-time objective intelligibility, at most 1.
 
-    Raises RuntimeWarning for too little speech, where pystoi would warn and return a placeholder.
+    Args:
+        reference: (time,) samples of the original at `SAMPLE_RATE`.
+        samples: (time,) samples of the same length.
+
+    Raises:
+        RuntimeWarning: The recording has too little speech; pystoi alone would warn and return a placeholder.
     """
-    try:
-        from pystoi import stoi as measure
-    except ImportError as error:
-        raise missing("pystoi") from error
+    pystoi = require("pystoi", "eval")
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        return float(measure(reference, samples, SAMPLE_RATE))
+        return float(pystoi.stoi(reference, samples, SAMPLE_RATE))
 
 
 def pesq(reference: np.ndarray, samples: np.ndarray) -> float:
-    """Wide-band PESQ, to 4.64: both (time,) at `SAMPLE_RATE`, of one length. NaN where it finds no speech."""
+    """Compute wide-band PESQ, at most 4.64.
+
+    Args:
+        reference: (time,) samples of the original at `SAMPLE_RATE`.
+        samples: (time,) samples of the same length.
+
+    Returns:
+        The score; NaN where PESQ detects no speech.
+    """
+    package = require("pesq", "eval")
     try:
-        from pesq import NoUtterancesError
-        from pesq import pesq as measure
-    except ImportError as error:
-        raise missing("pesq") from error
-    try:
-        return float(measure(SAMPLE_RATE, reference, samples, "wb"))
-    except NoUtterancesError:
+        return float(package.pesq(SAMPLE_RATE, reference, samples, "wb"))
+    except package.NoUtterancesError:
         return float("nan")
 
 
 def mel(samples: np.ndarray, bands: int = 80) -> np.ndarray:
-    """(time,) samples at `SAMPLE_RATE` -> (bands, frames), decibels, a frame every 10 ms."""
-    try:
-        import librosa
-    except ImportError as error:
-        raise missing("librosa") from error
+    """Compute a mel spectrogram with a frame every 10 ms.
+
+    Args:
+        samples: (time,) samples at `SAMPLE_RATE`.
+        bands: Number of mel bands.
+
+    Returns:
+        (bands, frames) in decibels.
+    """
+    librosa = require("librosa", "eval")
     power = librosa.feature.melspectrogram(y=samples, sr=SAMPLE_RATE, n_fft=1024, hop_length=160, n_mels=bands)
     return 10 * np.log10(np.maximum(power, 1e-8))
 
 
 def mel_distance(reference: np.ndarray, samples: np.ndarray) -> float:
-    """Mean distance of two `mel` spectrograms in decibels: both (time,) at `SAMPLE_RATE`, of one length."""
+    """Compute the mean absolute difference of two mel spectrograms, in decibels.
+
+    Args:
+        reference: (time,) samples of the original at `SAMPLE_RATE`.
+        samples: (time,) samples of the same length.
+    """
     return float(np.abs(mel(reference) - mel(samples)).mean())

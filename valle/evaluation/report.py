@@ -1,4 +1,4 @@
-"""The report: one page with tables, figures and every utterance to be heard, which needs no other file."""
+"""The HTML report: one file with tables, figures, and every utterance with its audio."""
 
 from __future__ import annotations
 
@@ -15,29 +15,68 @@ from rich.progress import track
 
 from valle import audio
 from valle.codec import Codec
-from valle.evaluation.attempt import attempt, attempt_read
+from valle.evaluation.failures import attempt, attempt_read
+from valle.evaluation.items import ScoringItem
 from valle.evaluation.metrics import METRICS
 from valle.evaluation.plots import by_length, by_speaker, code_image, spectrogram, training_curves
-from valle.evaluation.recognizer import SAMPLE_RATE, missing, words
-from valle.evaluation.score import NAMES, Item, Score, sound_codes
-from valle.evaluation.tables import Summary, over_fewer, shown
-from valle.evaluation.tables import utterances as utterances_of
+from valle.evaluation.recognizer import SAMPLE_RATE, words
+from valle.evaluation.score import SYSTEM_LABELS, Score
+from valle.evaluation.scorer import read_codes
+from valle.evaluation.tables import Summary, measured_metrics, smaller_count, utterance_count
+from valle.evaluation.text_errors import align_words
 from valle.files import write_text
+from valle.optional import require
 
-FAULTS = {  # what an utterance may be filtered by
-    "errors": "words went wrong",
-    "looped": "loops",
-    "silent": "silences",
-    "early_stop": "stopped early",
-    "no_end": "found no end",
-    "other_voice": "another's voice",
+# Problems by which the page filters utterances, with their labels.
+PROBLEMS = {
+    "word_errors": "word errors",
+    "loop": "loop",
+    "silence": "silence",
+    "early_stop": "early stop",
+    "truncated": "truncated",
+    "wrong_speaker": "closer to another speaker",
     "not_scored": "not scored",
 }
 
 
 @dataclass(frozen=True)
-class _Sound:
-    """One player: what it is, its audio and images as data URIs, what was heard and scored (None of a prompt)."""
+class Report:
+    """Contents of a report.
+
+    Attributes:
+        title: Heading of the page.
+        items: Test set.
+        scores: Scores of all systems.
+        summary: Estimates by system and metric.
+        provenance: See `valle.evaluation.provenance.provenance`.
+        notes: Notes about missing scores.
+        run: Run directory whose training curves are shown; None: no curves.
+        max_audio: Maximum number of utterances with audio, which bounds the size of the page: half of them the ones
+            with the most word errors, half evenly spread over the rest.
+    """
+
+    title: str
+    items: Sequence[ScoringItem]
+    scores: Sequence[Score]
+    summary: Summary
+    provenance: dict[str, str]
+    notes: Sequence[str] = ()
+    run: Path | None = None
+    max_audio: int = 100
+
+
+@dataclass(frozen=True)
+class _Player:
+    """An audio player of the page.
+
+    Attributes:
+        name: Label of the system, or "prompt".
+        audio: MP3 as a data URI.
+        spectrogram: Image as a data URI.
+        codes: Image as a data URI; None where the audio could not be encoded.
+        score: Score; None of a prompt.
+        words: Alignment of the transcript with the text.
+    """
 
     name: str
     audio: str
@@ -47,158 +86,139 @@ class _Sound:
     words: list[tuple[str, str]]
 
 
-def write_report(
-    path: Path,
-    title: str,
-    items: list[Item],
-    scores: list[Score],
-    summary: Summary,
-    codec: Codec,
-    made: dict[str, str],
-    run: Path | None = None,
-    listen: int = 100,
-    notes: Sequence[str] = (),
-) -> None:
-    """Write the page. `run`: directory of the run whose training curves are shown; `listen`: utterances with sound,
-    half of them the worst, half evenly spread over the rest, for a page of bearable size; `notes`: what was not
-    scored."""
-    try:
-        from jinja2 import Environment, PackageLoader
-    except ImportError as error:
-        raise missing("jinja2") from error
-    synthesized = [s for s in scores if s.system == "synthesized"]
-    synthesized.sort(key=_worst_first)
-    heard = {s.id for s in _to_be_heard(synthesized, listen)}
-    by_id = {item.id: item for item in items}
-    of = {(s.id, s.system): s for s in scores}
-    utterances: list[dict[str, Any]] = []
-    for s in track(synthesized, "report"):
-        systems = [of[s.id, name] for name in NAMES if (s.id, name) in of]
-        utterances.append(
-            {
-                "score": s,
-                "faults": faults(s),
-                "words": _recognized(s),
-                "sounds": _sounds(by_id[s.id], systems, codec) if s.id in heard else [],
-            }
-        )
-    curves = training_curves(run) if run is not None else {}
+def write_report(path: Path, report: Report, codec: Codec) -> None:
+    """Write the page.
+
+    Args:
+        path: HTML file.
+        report: Its contents.
+        codec: Encodes the audio whose codes were not saved.
+    """
+    jinja2 = require("jinja2", "eval")
+    synthesized = sorted((s for s in report.scores if s.system == "synthesized"), key=_worst_first)
+    curves = training_curves(report.run) if report.run is not None else {}
     figures = {
         "By speaker": by_speaker(synthesized),
         "By length": by_length(synthesized),
-        **{f"Training, {kind} model": svg for kind, svg in curves.items()},
+        **{f"Training of the {kind} model": svg for kind, svg in curves.items()},
     }
-    environment = Environment(loader=PackageLoader("valle.evaluation", "."), autoescape=True)
-    environment.filters["number"] = _number
-    template = environment.get_template("report.html")
-    page = template.render(
-        title=title,
-        made=made,
-        tables=[shown(summary, table) for table in (0, 1)],
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("valle.evaluation", "."), autoescape=True)
+    environment.filters["number"] = _format_number
+    page = environment.get_template("report.html").render(
+        title=report.title,
+        provenance=report.provenance,
+        tables=[measured_metrics(report.summary, table) for table in (0, 1)],
         metrics=METRICS,
-        summary=summary,
-        counts={system: utterances_of(row) for system, row in summary.items()},
-        over_fewer=over_fewer,
-        notes=notes,
-        names=NAMES,
+        summary=report.summary,
+        counts={system: utterance_count(row) for system, row in report.summary.items()},
+        smaller_count=smaller_count,
+        notes=report.notes,
+        system_labels=SYSTEM_LABELS,
         figures=figures,
-        utterances=utterances,
-        faults=FAULTS,
+        utterances=_utterances(report, synthesized, codec),
+        problems=PROBLEMS,
         speakers=sorted({s.speaker for s in synthesized}),
     )
     write_text(path, page)
 
 
+def problems(score: Score) -> list[str]:
+    """Return the keys of `PROBLEMS` that an utterance has."""
+    present = {
+        "word_errors": bool(score.word_errors),
+        "loop": bool(score.has_loop),
+        "silence": bool(score.has_silence),
+        "early_stop": bool(score.early_stop),
+        "truncated": bool(score.truncated),
+        "wrong_speaker": score.speaker_correct is False,
+        "not_scored": bool(score.failures),
+    }
+    return [name for name, is_present in present.items() if is_present]
+
+
+def _utterances(report: Report, synthesized: list[Score], codec: Codec) -> list[dict[str, Any]]:
+    """Return what the template shows of each utterance."""
+    with_audio = {s.id for s in _select_audio(synthesized, report.max_audio)}
+    items = {item.id: item for item in report.items}
+    by_system = {(s.id, s.system): s for s in report.scores}
+    utterances: list[dict[str, Any]] = []
+    for score in track(synthesized, "report"):
+        scores = [by_system[score.id, system] for system in SYSTEM_LABELS if (score.id, system) in by_system]
+        utterances.append(
+            {
+                "score": score,
+                "problems": problems(score),
+                "words": _aligned_transcript(score),
+                "players": _players(items[score.id], scores, codec) if score.id in with_audio else [],
+            }
+        )
+    return utterances
+
+
 def _worst_first(score: Score) -> tuple[float, float]:
-    """Sort key: what could not be scored, then the most word errors, then the least similar voice."""
+    """Return a sort key: utterances that could not be scored, then by descending WER, then by ascending similarity."""
     return (
         -math.inf if score.wer is None else -score.wer,
         -math.inf if score.sim_o is None else score.sim_o,
     )
 
 
-def _recognized(score: Score) -> list[tuple[str, str]]:
-    """The `alignment` of what was recognized; nothing where the recognizer failed."""
-    return [] if score.heard is None else alignment(words(score.text), score.heard)
-
-
-def _number(value: float | None, form: str, scale: float = 1.0) -> str:
-    """A value as the page shows it; a dash for one that was not scored."""
-    return "–" if value is None else format(scale * value, form)
-
-
-def _to_be_heard(scores: list[Score], most: int) -> list[Score]:
-    """Of scores, the worst first, so many: half from the beginning, half evenly from the rest."""
-    if len(scores) <= most:
+def _select_audio(scores: list[Score], count: int) -> list[Score]:
+    """Return at most `count` scores: half of them the first, half evenly spread over the rest."""
+    if len(scores) <= count:
         return scores
-    worst, rest = scores[: most // 2], scores[most // 2 :]
-    spread = most - len(worst)
+    worst = scores[: count // 2]
+    rest = scores[count // 2 :]
+    spread = count - len(worst)
     return worst + [rest[i * len(rest) // spread] for i in range(spread)]
 
 
-def faults(score: Score) -> list[str]:
-    """Keys of `FAULTS` that an utterance has."""
-    found = {
-        "errors": bool(score.word_errors),
-        "looped": bool(score.looped),
-        "silent": bool(score.silent),
-        "early_stop": bool(score.early_stop),
-        "no_end": bool(score.no_end),
-        "other_voice": score.own_voice is False,
-        "not_scored": bool(score.failures),
-    }
-    return [name for name, there in found.items() if there]
+def _aligned_transcript(score: Score) -> list[tuple[str, str]]:
+    """Return the alignment of the transcript with the text; empty where the recognizer failed."""
+    return [] if score.transcript is None else align_words(words(score.text), score.transcript)
 
 
-def alignment(text: str, heard: str) -> list[tuple[str, str]]:
-    """Normalized words as ("equal" | "delete" | "insert", words): what was said right, left out, and put in."""
-    import jiwer
-
-    if not text:
-        return [("insert", heard)] if heard else []
-    found = jiwer.process_words(text, heard)
-    parts: list[tuple[str, str]] = []
-    for chunk in found.alignments[0]:
-        wanted = " ".join(found.references[0][chunk.ref_start_idx : chunk.ref_end_idx])
-        said = " ".join(found.hypotheses[0][chunk.hyp_start_idx : chunk.hyp_end_idx])
-        if chunk.type == "equal":
-            parts.append(("equal", said))
-        else:
-            parts += [(kind, part) for kind, part in (("delete", wanted), ("insert", said)) if part]
-    return parts
+def _format_number(value: float | None, form: str, scale: float = 1.0) -> str:
+    """Format a number for the page; a dash for a missing one."""
+    return "–" if value is None else format(scale * value, form)
 
 
-def _sounds(item: Item, scores: list[Score], codec: Codec) -> list[_Sound]:
-    """Players of the prompt and of each system, as far as their files can be read and encoded."""
-    sounds = [] if item.prompt is None else [_player("prompt", item.prompt, codec, None)]
-    sounds += [_player(NAMES[score.system], Path(score.path), codec, score) for score in scores]
-    return [sound for sound in sounds if sound is not None]
+def _players(item: ScoringItem, scores: list[Score], codec: Codec) -> list[_Player]:
+    """Return the players of the prompt and of each system whose file can be read."""
+    players = [] if item.prompt is None else [_read_player("prompt", item.prompt, codec, None)]
+    players += [_read_player(SYSTEM_LABELS[score.system], Path(score.path), codec, score) for score in scores]
+    return [player for player in players if player is not None]
 
 
-def _player(name: str, path: Path, codec: Codec, score: Score | None) -> _Sound | None:
-    """The player of a file; None where it cannot be read or encoded, of which the page's notes tell."""
+def _read_player(name: str, path: Path, codec: Codec, score: Score | None) -> _Player | None:
+    """Return the player of a file; None where it cannot be read, which the notes of the page report."""
     start, end = (score.start, score.end) if score else (0.0, None)
-    sound, _ = attempt_read(partial(audio.read, path, start=start, end=end))
-    if sound is None:
+    recording, _ = attempt_read(partial(audio.read, path, start=start, end=end))
+    if recording is None:
         return None
     if score is None:
-        codes, _ = attempt(codec.encode, sound.samples, sound.sample_rate)
+        codes, _ = attempt(codec.encode, recording.samples, recording.sample_rate)
     else:
-        codes, _ = attempt(sound_codes, score, sound, codec)
-    return attempt(_sound, name, sound, codes, codec, score)[0]
+        codes, _ = attempt(read_codes, score, recording, codec)
+    player, _ = attempt(_make_player, name, recording, codes, codec, score)
+    return player
 
 
-def _sound(name: str, sound: audio.Audio, codes: torch.Tensor | None, codec: Codec, score: Score | None) -> _Sound:
-    samples = audio.resample(sound.samples, sound.sample_rate, SAMPLE_RATE)
-    return _Sound(
-        name,
-        _uri("audio/mpeg", audio.mp3(sound)),
-        _uri("image/webp", spectrogram(samples)),
-        None if codes is None else _uri("image/webp", code_image(codes, codec.codebook_size)),
-        score,
-        _recognized(score) if score else [],
+def _make_player(
+    name: str, recording: audio.Audio, codes: torch.Tensor | None, codec: Codec, score: Score | None
+) -> _Player:
+    """Encode audio and images of a player."""
+    samples = audio.resample(recording.samples, recording.sample_rate, SAMPLE_RATE)
+    return _Player(
+        name=name,
+        audio=_data_uri("audio/mpeg", audio.mp3(recording)),
+        spectrogram=_data_uri("image/webp", spectrogram(samples)),
+        codes=None if codes is None else _data_uri("image/webp", code_image(codes, codec.codebook_size)),
+        score=score,
+        words=_aligned_transcript(score) if score else [],
     )
 
 
-def _uri(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+def _data_uri(media_type: str, data: bytes) -> str:
+    """Return a data URI."""
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"

@@ -1,4 +1,4 @@
-"""What goes wrong when a codec language model loses its way: loops, silences, ends that come too early."""
+"""Decoding errors of an autoregressive model that can be seen in codes and waveform: loops, silences, pauses."""
 
 from __future__ import annotations
 
@@ -6,80 +6,97 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LONGEST_PERIOD = 25  # frames; what repeats more slowly may be a repeated word
-LOOP = 0.5  # seconds; a loop that lasts so long is a fault
-SILENCE = 1.0  # seconds; so is a silence
-BELOW_SPEECH = 30.0  # decibels under the loud parts; silence is below that,
-FLOOR = -60.0  # or below so many under full scale
-WINDOW = 0.02  # seconds
-PAUSE = 0.2  # seconds; a shorter gap belongs to a word
+# Frames; codes that repeat with a longer period may be a repeated word of the text.
+MAX_LOOP_PERIOD = 25
+# Seconds from which on a loop or a silence counts as an error.
+MIN_LOOP_SECONDS = 0.5
+MIN_SILENCE_SECONDS = 1.0
+# A window is silent if its level is this many decibels below the loud windows, or below an absolute level.
+SILENCE_BELOW_SPEECH = 30.0
+SILENCE_DBFS = -60.0
+WINDOW_SECONDS = 0.02
+# A shorter silence is part of a word, such as the closure of a plosive.
+MIN_PAUSE_SECONDS = 0.2
 
 
 def longest_loop(codes: Tensor) -> int:
-    """Frames of the longest stretch in which the first codebook says again what it said a period before.
+    """Find the longest stretch in which the first codebook repeats the codes of one period before.
 
-    codes: (time,) or (time, codebook); the period is any number of frames up to `LONGEST_PERIOD`
+    Args:
+        codes: (time,) or (time, codebook).
+
+    Returns:
+        Its number of frames, without the first period; the period is any number of frames up to `MAX_LOOP_PERIOD`.
     """
     first = codes if codes.ndim == 1 else codes[:, 0]
     longest = 0
-    for period in range(1, min(LONGEST_PERIOD, len(first) - 1) + 1):
-        longest = max(longest, _runs((first[period:] == first[:-period]).numpy()).max(initial=0))
+    for period in range(1, min(MAX_LOOP_PERIOD, len(first) - 1) + 1):
+        longest = max(longest, _run_lengths((first[period:] == first[:-period]).numpy()).max(initial=0))
     return int(longest)
 
 
-def spoken_loop(codes: Tensor, samples: np.ndarray, sample_rate: int) -> int:
-    """Frames of the `longest_loop` in which something is heard: a pause has one code again and again.
+def longest_audible_loop(codes: Tensor, samples: np.ndarray, sample_rate: int) -> int:
+    """Find the `longest_loop` outside pauses, whose codes repeat without being an error.
 
-    codes: (time,) or (time, codebook) of (time,) samples
+    Args:
+        codes: (time,) or (time, codebook).
+        samples: (time,) samples that the codes stand for.
+        sample_rate: Of the samples.
+
+    Returns:
+        Its number of frames.
     """
     first = (codes if codes.ndim == 1 else codes[:, 0]).clone()
-    silent = _long(_silent(samples, sample_rate), round(PAUSE / WINDOW))
-    if len(silent):
+    in_pause = _drop_short_runs(_silent_windows(samples, sample_rate), round(MIN_PAUSE_SECONDS / WINDOW_SECONDS))
+    if len(in_pause):
         frames = torch.arange(len(first))
-        within = torch.from_numpy(silent)[(frames * len(silent) // max(1, len(first)))]
-        first[within] = -1 - frames[within]  # like nothing else
+        within = torch.from_numpy(in_pause)[(frames * len(in_pause) // max(1, len(first)))]
+        # Frames of a pause get codes that occur nowhere else, so that they are in no loop.
+        first[within] = -1 - frames[within]
     return longest_loop(first)
 
 
-def _silent(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Whether each window is silent: (time,) samples -> (windows,) bool."""
-    size = round(WINDOW * sample_rate)
-    frames = np.asarray(samples, np.float32)[: len(samples) // size * size].reshape(-1, size)
-    level = 10 * np.log10(np.square(frames).mean(1) + 1e-12)
-    return level < max(FLOOR, np.percentile(level, 95) - BELOW_SPEECH) if len(level) else np.zeros(0, bool)
-
-
-def silences(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Seconds of each silence before, between and after words: (time,) samples."""
-    return _runs(_silent(samples, sample_rate)) * WINDOW
+def silence_seconds(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Return the duration of each silence in (time,) samples, in seconds: before, between and after words."""
+    return _run_lengths(_silent_windows(samples, sample_rate)) * WINDOW_SECONDS
 
 
 def longest_silence(samples: np.ndarray, sample_rate: int) -> float:
-    """Seconds of the longest silence: (time,) samples."""
-    return float(silences(samples, sample_rate).max(initial=0.0))
+    """Return the duration of the longest silence in (time,) samples, in seconds."""
+    return float(silence_seconds(samples, sample_rate).max(initial=0.0))
 
 
-def pauses(samples: np.ndarray, sample_rate: int) -> float:
-    """Seconds of all silences that are longer than `PAUSE`: (time,) samples."""
-    found = silences(samples, sample_rate)
-    return float(found[found >= PAUSE].sum())
+def pause_seconds(samples: np.ndarray, sample_rate: int) -> float:
+    """Return the total duration of the silences in (time,) samples that last `MIN_PAUSE_SECONDS` or more."""
+    durations = silence_seconds(samples, sample_rate)
+    return float(durations[durations >= MIN_PAUSE_SECONDS].sum())
 
 
-def _edges(flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each run of True begins, and where it has ended: (time,) bool."""
+def _silent_windows(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Return whether each window of (time,) samples is silent: (windows,) bool."""
+    size = round(WINDOW_SECONDS * sample_rate)
+    frames = np.asarray(samples, np.float32)[: len(samples) // size * size].reshape(-1, size)
+    level = 10 * np.log10(np.square(frames).mean(1) + 1e-12)
+    if not len(level):
+        return np.zeros(0, bool)
+    return level < max(SILENCE_DBFS, np.percentile(level, 95) - SILENCE_BELOW_SPEECH)
+
+
+def _run_bounds(flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the start and the end of each run of True in (time,) bool."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], flags.astype(np.int8), [0]))))
     return edges[::2], edges[1::2]
 
 
-def _runs(flags: np.ndarray) -> np.ndarray:
-    """Length of each run of True: (time,) bool."""
-    begins, ends = _edges(flags)
-    return ends - begins
+def _run_lengths(flags: np.ndarray) -> np.ndarray:
+    """Return the length of each run of True in (time,) bool."""
+    starts, ends = _run_bounds(flags)
+    return ends - starts
 
 
-def _long(flags: np.ndarray, least: int) -> np.ndarray:
-    """(time,) bool without the runs of True that are shorter than `least`."""
-    kept = np.zeros_like(flags)
-    for begin, end in zip(*_edges(flags), strict=True):
-        kept[begin:end] = end - begin >= least
-    return kept
+def _drop_short_runs(flags: np.ndarray, min_length: int) -> np.ndarray:
+    """Return (time,) bool without the runs of True that are shorter than `min_length`."""
+    output = np.zeros_like(flags)
+    for start, end in zip(*_run_bounds(flags), strict=True):
+        output[start:end] = end - start >= min_length
+    return output

@@ -1,15 +1,15 @@
-"""Test lists: what is to be said, in whose voice, and how a person says it.
+"""Test lists: target texts with their prompts and reference recordings.
 
-A tab-separated file whose first line names its columns:
+A test list is a tab-separated file whose first line names its columns:
 
-    prompt       recording that gives the voice
-    text         what is to be said
-    prompt_text  what the prompt says (optional)
-    reference    recording of a person saying the text (optional)
-    speaker      whose voice the prompt is (optional; each prompt is a speaker of its own without)
-    id           name of the line (optional; its number, four digits, without)
+    prompt       audio file of the prompt
+    text         target text
+    prompt_text  transcript of the prompt (optional)
+    reference    recording of the target text by a person (optional)
+    speaker      speaker of the prompt (optional; default: each prompt is a speaker of its own)
+    id           id of the line (optional; default: its number with four digits)
 
-Paths are seen from the list's folder. An optional field may be empty.
+Paths are relative to the folder of the list. Optional fields may be empty.
 """
 
 from __future__ import annotations
@@ -26,9 +26,19 @@ COLUMNS = ("prompt", "text", "prompt_text", "reference", "speaker", "id")
 
 @dataclass(frozen=True)
 class TestLine:
-    """One line of a test list."""
+    """One line of a test list.
 
-    __test__ = False  # pytest takes what is called Test... for its own
+    Attributes:
+        id: Id of the utterance.
+        prompt: Audio file of the prompt.
+        prompt_text: Transcript of the prompt; None where it is not available.
+        text: Target text.
+        reference: Recording of the target text by a person; None where there is none.
+        speaker: Speaker of the prompt.
+    """
+
+    # Not a test class of pytest.
+    __test__ = False
 
     id: str
     prompt: Path
@@ -39,7 +49,11 @@ class TestLine:
 
 
 def read_test_list(path: Path) -> list[TestLine]:
-    """Every line. Raises UserError, with the line's number, for what is missing, unknown or there twice."""
+    """Read a test list.
+
+    Raises:
+        UserError: A column, field or file is missing, or a column or id is unknown or repeated; names the line.
+    """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
@@ -47,8 +61,8 @@ def read_test_list(path: Path) -> list[TestLine]:
         reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise UserError(f"{path}: {reason}; give a tab-separated test list or a data directory") from error
     heading = [name.strip() for name in rows[0]] if rows else []
-    wrong = [name for name in heading if name not in COLUMNS or heading.count(name) > 1]
-    if not {"prompt", "text"} <= set(heading) or wrong:
+    invalid = [name for name in heading if name not in COLUMNS or heading.count(name) > 1]
+    if not {"prompt", "text"} <= set(heading) or invalid:
         raise UserError(
             f"{path}: the first line must name the columns, tab-separated: prompt and text, and any of "
             f"{', '.join(COLUMNS[2:])}, each once"
@@ -61,23 +75,24 @@ def read_test_list(path: Path) -> list[TestLine]:
             raise UserError(f"{path}, line {number}: has {len(row)} fields, the first line names {len(heading)}")
         line = _line(path, number, {name: field.strip() for name, field in zip(heading, row, strict=True)})
         if line.id in lines:
-            raise UserError(f"{path}, line {number}: the id {line.id!r} was there before; give each line its own")
+            raise UserError(f"{path}, line {number}: the id {line.id!r} is used twice; give each line its own")
         lines[line.id] = line
     if not lines:
-        raise UserError(f"{path}: holds no line below its heading; give one utterance a line")
+        raise UserError(f"{path}: has no line below its heading; give one line per utterance")
     return list(lines.values())
 
 
 def _line(path: Path, number: int, fields: dict[str, str]) -> TestLine:
+    """Return the line of a test list from its fields by column."""
     key = fields.get("id") or f"{number - 1:04d}"
     if not fields["prompt"] or not fields["text"]:
         raise UserError(f"{path}, line {number}: prompt and text must not be empty")
-    if wrong := file_name_problem(key):
-        raise UserError(f"{path}, line {number}: the id {key!r} {wrong}, so it cannot name a file; rename it")
+    if problem := file_name_problem(key):
+        raise UserError(f"{path}, line {number}: the id {key!r} {problem}, so it cannot name a file; rename it")
     files = {name: path.parent / fields[name] for name in ("prompt", "reference") if fields.get(name)}
     for name, file in files.items():
         if not file.is_file():
-            raise UserError(f"{path}, line {number}: {name} {file} is not there")
+            raise UserError(f"{path}, line {number}: {name} {file} does not exist; paths are relative to the list")
     return TestLine(
         id=key,
         prompt=files["prompt"],

@@ -1,7 +1,8 @@
-"""WavLM-TDNN, the speaker encoder that VALL-E's papers and most since measure SIM with.
+"""WavLM-TDNN, the speaker encoder with which the VALL-E papers measure SIM.
 
-A weighted sum of WavLM-large's layers (S. Chen et al., arXiv 2110.13900) under an ECAPA-TDNN (B. Desplanques et al.,
-arXiv 2005.07143). Its weights are UniSpeech's `wavlm_large_finetune.pth`; nothing is downloaded.
+A weighted sum of the layers of WavLM-large (S. Chen et al., arXiv 2110.13900) is the input of an ECAPA-TDNN
+(B. Desplanques et al., arXiv 2005.07143). The weights are UniSpeech's `wavlm_large_finetune.pth`, given as a file;
+nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from valle.errors import UserError
-from valle.evaluation.recognizer import missing
-from valle.evaluation.similarity import unit
+from valle.evaluation.embeddings import normalize
+from valle.optional import require
 
-LARGE = {  # transformers' names for the sizes of WavLM-large
+# Sizes of WavLM-large, by their names in transformers.WavLMConfig.
+LARGE = {
     "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096,
     "feat_extract_norm": "layer", "do_stable_layer_norm": True, "layerdrop": 0.0,
 }  # fmt: skip
-RENAMED = (  # UniSpeech's names -> transformers' and ours
+# Patterns of UniSpeech's parameter names, and the names in transformers and in this module.
+RENAMED = (
     (r"feature_extractor\.conv_layers\.(\d+)\.0\.", r"feature_extractor.conv_layers.\1.conv."),
     (r"feature_extractor\.conv_layers\.(\d+)\.2\.1\.", r"feature_extractor.conv_layers.\1.layer_norm."),
     (r"^wavlm\.layer_norm\.", "wavlm.feature_projection.layer_norm."),
@@ -46,7 +49,7 @@ RENAMED = (  # UniSpeech's names -> transformers' and ours
 
 
 class _Conv(nn.Module):
-    """Convolution, ReLU, batch norm: (batch, channels, time)."""
+    """Convolution, ReLU and batch normalization of (batch, channels, time)."""
 
     def __init__(self, channels_in: int, channels: int, width: int = 1) -> None:
         super().__init__()
@@ -58,43 +61,50 @@ class _Conv(nn.Module):
 
 
 class _Branches(nn.Module):
-    """Res2Net: each eighth of the channels is convolved with the one before added to it; the last stays as it is."""
+    """Res2Net convolution: to each group of channels the output of the group before is added before its convolution.
+
+    The last of the `scale` groups is passed through unchanged.
+    """
 
     def __init__(self, channels: int, dilation: int, scale: int = 8) -> None:
         super().__init__()
         width = channels // scale
         convs = [nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation) for _ in range(scale - 1)]
-        self.convs, self.bns = nn.ModuleList(convs), nn.ModuleList(nn.BatchNorm1d(width) for _ in convs)
+        self.convs = nn.ModuleList(convs)
+        self.bns = nn.ModuleList(nn.BatchNorm1d(width) for _ in convs)
 
     def forward(self, x: Tensor) -> Tensor:
-        *parts, rest = x.chunk(len(self.convs) + 1, dim=1)
-        done: list[Tensor] = []
-        for part, conv, norm in zip(parts, self.convs, self.bns, strict=True):
-            done.append(norm(F.relu(conv(part + done[-1] if done else part))))
-        return torch.cat((*done, rest), dim=1)
+        *groups, last = x.chunk(len(self.convs) + 1, dim=1)
+        outputs: list[Tensor] = []
+        for group, conv, norm in zip(groups, self.convs, self.bns, strict=True):
+            outputs.append(norm(F.relu(conv(group + outputs[-1] if outputs else group))))
+        return torch.cat((*outputs, last), dim=1)
 
 
 class _Block(nn.Module):
-    """SE-Res2Block: what is said everywhere gates each channel."""
+    """SE-Res2Block: a residual block whose channels are scaled by a gate computed from their mean over time."""
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
-        self.first, self.last = _Conv(channels, channels), _Conv(channels, channels)
+        self.first = _Conv(channels, channels)
+        self.last = _Conv(channels, channels)
         self.branches = _Branches(channels, dilation)
-        self.gate1, self.gate2 = nn.Linear(channels, 128), nn.Linear(128, channels)
+        self.gate1 = nn.Linear(channels, 128)
+        self.gate2 = nn.Linear(128, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        found = self.last(self.branches(self.first(x)))
-        gate = torch.sigmoid(self.gate2(F.relu(self.gate1(found.mean(dim=2)))))
-        return x + found * gate[..., None]
+        output = self.last(self.branches(self.first(x)))
+        gate = torch.sigmoid(self.gate2(F.relu(self.gate1(output.mean(dim=2)))))
+        return x + output * gate[..., None]
 
 
 class _Pooling(nn.Module):
-    """Attentive statistics: mean and deviation over time, weighted by attention of each channel."""
+    """Attentive statistics pooling: weighted mean and standard deviation over time, with one weight per channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.linear1, self.linear2 = nn.Conv1d(channels, 128, 1), nn.Conv1d(128, channels, 1)
+        self.linear1 = nn.Conv1d(channels, 128, 1)
+        self.linear2 = nn.Conv1d(128, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         weight = torch.softmax(self.linear2(torch.tanh(self.linear1(x))), dim=2)
@@ -104,28 +114,40 @@ class _Pooling(nn.Module):
 
 
 class WavLMTDNN(nn.Module):
-    """(batch, time) samples at 16 kHz -> (batch, 256). `sizes`: of the WavLM, `LARGE` but for tests."""
+    """Speaker embedding network.
+
+    Args:
+        sizes: Sizes of WavLM; None: `LARGE`.
+        channels: Channels of the TDNN.
+        pooled: Channels of the pooling layer.
+    """
 
     def __init__(self, sizes: dict[str, Any] | None = None, channels: int = 512, pooled: int = 1536) -> None:
         super().__init__()
-        try:
-            from transformers import WavLMConfig, WavLMModel
-        except ImportError as error:
-            raise missing("transformers", "transformers") from error
-        config = WavLMConfig(**(sizes or LARGE))
-        self.wavlm = WavLMModel(config)
+        transformers: Any = require("transformers", "transformers")
+        config = transformers.WavLMConfig(**(sizes or LARGE))
+        self.wavlm = transformers.WavLMModel(config)
         self.feature_weight = nn.Parameter(torch.zeros(config.num_hidden_layers + 1))
         self.layer1 = _Conv(config.hidden_size, channels, 5)
         self.layer2, self.layer3, self.layer4 = (_Block(channels, dilation) for dilation in (2, 3, 4))
         self.conv = nn.Conv1d(3 * channels, pooled, 1)
         self.pooling = _Pooling(pooled)
-        self.bn, self.linear = nn.BatchNorm1d(2 * pooled), nn.Linear(2 * pooled, 256)
+        self.bn = nn.BatchNorm1d(2 * pooled)
+        self.linear = nn.Linear(2 * pooled, 256)
 
     def forward(self, samples: Tensor) -> Tensor:
+        """Embed waveforms.
+
+        Args:
+            samples: (batch, time) samples at 16 kHz.
+
+        Returns:
+            (batch, 256) embeddings, not normalized.
+        """
         samples = F.layer_norm(samples, samples.shape[-1:])
-        found = self.wavlm(samples, output_hidden_states=True)
-        # what went into each layer, and what came out of all after the last norm
-        layers = torch.stack((*found.hidden_states[:-1], found.last_hidden_state))
+        output = self.wavlm(samples, output_hidden_states=True)
+        # UniSpeech sums the input of every layer and the output of the last one after the final normalization.
+        layers = torch.stack((*output.hidden_states[:-1], output.last_hidden_state))
         features = torch.einsum("l,lbtd->bdt", self.feature_weight.softmax(0), layers)
         frames = self.layer1(F.instance_norm(features + 1e-6))
         blocks: list[Tensor] = []
@@ -134,7 +156,14 @@ class WavLMTDNN(nn.Module):
         return self.linear(self.bn(self.pooling(F.relu(self.conv(torch.cat(blocks, dim=1))))))
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Take UniSpeech's weights. Raises RuntimeError where one is missing or has another shape."""
+        """Load the weights of UniSpeech's checkpoint.
+
+        Args:
+            state: Weights by UniSpeech's names.
+
+        Raises:
+            RuntimeError: A weight is missing or has another shape.
+        """
         renamed = {}
         for name, value in state.items():
             name = name.replace("feature_extract.model.", "wavlm.")
@@ -143,18 +172,26 @@ class WavLMTDNN(nn.Module):
             renamed[name] = value
         own = self.state_dict()
         if "wavlm.encoder.pos_conv_embed.conv.parametrizations.weight.original0" in own:
-            for index, part in enumerate("gv"):  # torch's newer weight norm
+            # Newer versions of torch store the two parts of weight normalization by other names.
+            for index, part in enumerate("gv"):
                 old = renamed.pop(f"wavlm.encoder.pos_conv_embed.conv.weight_{part}", None)
                 if old is not None:
                     renamed[f"wavlm.encoder.pos_conv_embed.conv.parametrizations.weight.original{index}"] = old
-        absent = [name for name in own if name not in renamed and not name.endswith("num_batches_tracked")]
-        if absent:
-            raise RuntimeError(f"it holds no {absent[0]}")
+        missing = [name for name in own if name not in renamed and not name.endswith("num_batches_tracked")]
+        if missing:
+            raise RuntimeError(f"{missing[0]} is missing")
         self.load_state_dict({name: value for name, value in renamed.items() if name in own}, strict=False)
 
 
 class WavLMTDNNEncoder:
-    """`WavLMTDNN` with the weights of a file."""
+    """`WavLMTDNN` with the weights of a file, as a `SpeakerEncoder`.
+
+    Args:
+        path: UniSpeech's `wavlm_large_finetune.pth`.
+
+    Raises:
+        UserError: The file is not such a checkpoint.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
@@ -169,5 +206,5 @@ class WavLMTDNNEncoder:
 
     @torch.inference_mode()
     def embed(self, samples: np.ndarray) -> np.ndarray:
-        """(time,) samples at 16 kHz -> an embedding of length 1."""
-        return unit(self._model(torch.from_numpy(np.asarray(samples, np.float32))[None])[0].numpy())
+        """Embed the speaker of (time,) samples at 16 kHz; returns a vector of length 1."""
+        return normalize(self._model(torch.from_numpy(np.asarray(samples, np.float32))[None])[0].numpy())

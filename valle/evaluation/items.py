@@ -1,0 +1,142 @@
+"""Utterances to be scored, and the audio files of each."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from valle.data import kaldi
+from valle.data.kaldi import Utterance
+from valle.errors import UserError
+from valle.evaluation.test_list import read_test_list
+from valle.evaluation.test_set import PROMPTS, read_prompts
+
+
+@dataclass(frozen=True)
+class ScoringItem:
+    """An utterance of the test set.
+
+    Attributes:
+        id: Utterance id.
+        speaker: Speaker of the prompt.
+        text: Target text.
+        prompt: Audio file of the prompt; None where it is not available.
+        reference: Recording of the text by a person; None where there is none.
+        synthesized: Audio files of the synthesized candidates.
+    """
+
+    id: str
+    speaker: str
+    text: str
+    prompt: Path | None
+    reference: Utterance | None
+    synthesized: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class ScoringTask:
+    """An audio file to be scored.
+
+    Attributes:
+        item: Utterance that it is a rendering of.
+        system: Where it comes from, one of `valle.evaluation.score.SYSTEMS`.
+        path: Audio file.
+        start: Start of the utterance in the file, in seconds.
+        end: End of the utterance in the file, in seconds; None: the end of the file.
+    """
+
+    item: ScoringItem
+    system: str
+    path: Path
+    start: float = 0.0
+    end: float | None = None
+
+    def cache_key(self) -> str:
+        """Return a string that changes whenever one of the files or texts changes that the score depends on."""
+        prompt = [] if self.item.prompt is None else file_state(self.item.prompt)
+        target = [self.item.id, self.item.text, self.item.speaker, *prompt]
+        return json.dumps([self.system, *target, self.start, self.end, *file_state(self.path)])
+
+
+def file_state(path: Path) -> list[Any]:
+    """Return path, modification time in ns and size of a file; None for the latter two where it does not exist."""
+    if not path.exists():
+        return [str(path), None, None]
+    stat = path.stat()
+    return [str(path), stat.st_mtime_ns, stat.st_size]
+
+
+def read_items(source: Path, folder: Path) -> list[ScoringItem]:
+    """Read a test set and find the synthesized audio files of its utterances.
+
+    All utterances of a test list are scored. Of a data directory, those are scored that have a prompt in
+    `folder/prompts.scp`; without that file all are, without similarity to a prompt.
+
+    Args:
+        source: Data directory or test list.
+        folder: Folder with `<id>.wav`, or `<id>-1.wav`, `<id>-2.wav`, ... for several candidates.
+
+    Raises:
+        UserError: An audio file is missing, or no utterance has a prompt.
+    """
+    items = _read_list(source, folder) if source.is_file() else _read_directory(source, folder)
+    missing = [item.id for item in items if not item.synthesized]
+    if missing:
+        raise UserError(
+            f"{folder / missing[0]}.wav: does not exist ({len(missing)} of {len(items)} files are missing); "
+            "synthesize the test set first"
+        )
+    return items
+
+
+def _read_list(source: Path, folder: Path) -> list[ScoringItem]:
+    """Read the items of a test list."""
+    items = []
+    for line in read_test_list(source):
+        reference = Utterance(line.id, line.reference, line.text, line.speaker) if line.reference else None
+        item = ScoringItem(
+            id=line.id,
+            speaker=line.speaker,
+            text=line.text,
+            prompt=line.prompt,
+            reference=reference,
+            synthesized=_find_candidates(folder, line.id),
+        )
+        items.append(item)
+    return items
+
+
+def _read_directory(source: Path, folder: Path) -> list[ScoringItem]:
+    """Read the items of a data directory."""
+    utterances = kaldi.read(source)
+    prompts: dict[str, Path | None] = dict.fromkeys(u.id for u in utterances)
+    if (folder / PROMPTS).is_file():
+        prompts = dict(read_prompts(folder))
+    items = [
+        ScoringItem(
+            id=u.id,
+            speaker=u.speaker,
+            text=u.text,
+            prompt=prompts[u.id],
+            reference=u,
+            synthesized=_find_candidates(folder, u.id),
+        )
+        for u in utterances
+        if u.id in prompts
+    ]
+    if not items:
+        raise UserError(f"{folder / PROMPTS}: names no utterance of {source}; give the folder synthesized from it")
+    return items
+
+
+def _find_candidates(folder: Path, key: str) -> tuple[Path, ...]:
+    """Return `<key>.wav` where it exists, else `<key>-1.wav`, `<key>-2.wav`, ... up to the first missing number."""
+    single = folder / f"{key}.wav"
+    if single.is_file():
+        return (single,)
+    candidates: list[Path] = []
+    while (path := folder / f"{key}-{len(candidates) + 1}.wav").is_file():
+        candidates.append(path)
+    return tuple(candidates)

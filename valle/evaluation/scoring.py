@@ -1,0 +1,75 @@
+"""Scoring of a test set: recordings, their codec resynthesis, and synthesized speech."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.progress import track
+
+from valle.evaluation.cache import RESYNTHESES, ScoreCache
+from valle.evaluation.items import ScoringItem, ScoringTask
+from valle.evaluation.score import SCORES, Score
+from valle.evaluation.scorer import Scorer
+from valle.evaluation.selection import select
+from valle.files import write_text
+
+
+def score_items(
+    items: list[ScoringItem],
+    scorer: Scorer,
+    folder: Path,
+    settings: Mapping[str, str],
+    *,
+    selection: str = "first",
+    batch_size: int = 16,
+) -> list[Score]:
+    """Score every utterance by every system.
+
+    Each finished batch is appended to `ScoreCache`, from which the same command continues. What was scored with other
+    `settings`, or from a file that has changed, is scored again, and so are utterances with failures. Writes the codec
+    resyntheses to `folder/codec`, and the scores to `folder/scores.jsonl`.
+
+    Args:
+        items: Test set.
+        scorer: Scorer made for the same items.
+        folder: Report folder.
+        settings: Names or paths of the scoring models.
+        selection: One of `SELECTIONS`; see `select`.
+        batch_size: Number of audio files that are scored together.
+
+    Returns:
+        The scores in the order of the items.
+    """
+    cache = ScoreCache(folder, settings)
+    tasks = {item.id: _item_tasks(item, scorer, folder, selection) for item in track(items, "codec resynthesis")}
+    keys = {task: task.cache_key() for own in tasks.values() for task in own}
+    pending = [task for task, key in keys.items() if key not in cache]
+    batches = [pending[start : start + batch_size] for start in range(0, len(pending), batch_size)]
+    for batch in track(batches, "scoring"):
+        for task, score in zip(batch, scorer(batch), strict=True):
+            cache[keys[task]] = score
+
+    selected = []
+    for own in tasks.values():
+        scores = [cache[keys[task]] for task in own]
+        selected += [s for s in scores if s.system != "synthesized"]
+        selected.append(select([s for s in scores if s.system == "synthesized"], selection))
+    write_text(folder / SCORES, "".join(json.dumps(asdict(s)) + "\n" for s in selected))
+    return selected
+
+
+def _item_tasks(item: ScoringItem, scorer: Scorer, folder: Path, selection: str) -> list[ScoringTask]:
+    """Return the audio files of an item to be scored, after writing its codec resynthesis."""
+    tasks = []
+    if item.reference is not None:
+        reference = item.reference
+        resynthesis = folder / RESYNTHESES / f"{item.id}.wav"
+        scorer.write_resynthesis(reference, resynthesis)
+        tasks.append(ScoringTask(item, "recording", reference.path, reference.start, reference.end))
+        tasks.append(ScoringTask(item, "codec", resynthesis))
+    candidates = item.synthesized if selection != "first" else item.synthesized[:1]
+    tasks += [ScoringTask(item, "synthesized", path) for path in candidates]
+    return tasks
