@@ -26,6 +26,7 @@ import argparse
 import json
 import platform
 import shutil
+import sys
 import tempfile
 import time
 import warnings
@@ -318,8 +319,12 @@ def accuracies() -> list[dict[str, Any]]:
     """What smaller weights lose: teacher-forced accuracy of the bundled model on sentences it was not trained on, which
     its voices speak here."""
     from valle.data import kaldi
-    from valle.data.spoken.corpus import build
-    from valle.training.modules import accuracy
+
+    # The corpus generator belongs to the recipe `mini`.
+    sys.path.append(str(Path(__file__).parents[1] / "egs" / "mini" / "local"))
+    from spoken import build
+
+    from valle.training.base import top_k_accuracy
 
     found = []
     with tempfile.TemporaryDirectory() as folder:
@@ -328,7 +333,7 @@ def accuracies() -> list[dict[str, Any]]:
         for dtype in BYTES:
             tts = valle.load("small", dtype=dtype, compiled=COMPILED)
             codes = [tts.codec.encode(s.samples, s.sample_rate) for s in (audio.read(u.path) for u in utterances)]
-            text = [torch.tensor(tts.vocabulary.encode(row)) for row in tts.symbols([u.text for u in utterances])]
+            text = [torch.tensor(tts.encode_text(u.text).ids) for u in utterances]
             hits: dict[str, list[float]] = {"ar_top1": [], "ar_top10": [], "nar_stage1_top10": []}
             with torch.inference_mode():
                 for phonemes, c in zip(text, codes, strict=True):
@@ -336,12 +341,12 @@ def accuracies() -> list[dict[str, Any]]:
                     pair = phonemes[None], torch.tensor([len(phonemes)])
                     logits = teacher_forced(tts.ar, phonemes, c[:, 0])
                     targets = tts.ar.targets(c[None, :, 0], torch.tensor([len(c)]))
-                    hits["ar_top1"].append(float(accuracy(logits, targets, 1)))
-                    hits["ar_top10"].append(float(accuracy(logits, targets, 10)))
+                    hits["ar_top1"].append(float(top_k_accuracy(logits, targets, 1)))
+                    hits["ar_top10"].append(float(top_k_accuracy(logits, targets, 10)))
                     voice, rest = c[None, :50], c[None, 50:]
                     lengths = torch.tensor([50]), torch.tensor([len(c) - 50])
                     _, logits, targets = tts.nar.loss(*pair, voice, lengths[0], rest, lengths[1], torch.tensor([1]))
-                    hits["nar_stage1_top10"].append(float(accuracy(logits, targets, 10)))
+                    hits["nar_stage1_top10"].append(float(top_k_accuracy(logits, targets, 10)))
             means = {name: round(sum(values) / len(values), 4) for name, values in hits.items()}
             found.append({"dtype": dtype, "utterances": len(utterances), **means})
             print(found[-1], flush=True)
@@ -365,7 +370,7 @@ def teacher_forced(model: AR, phonemes: torch.Tensor, codes: torch.Tensor) -> to
 def first_audio() -> dict[str, float]:
     """Seconds until the bundled model's first chunk of a stream, and until its last, with their seconds of audio."""
     tts = valle.load("small", compiled=COMPILED)
-    voice = Prompt(torch.zeros(150, 8, dtype=torch.long), None)
+    voice = Prompt(torch.zeros(150, 8, dtype=torch.long))
     text = "The old baker sold a golden apple to the young queen before the rain began."
     list(tts.stream("Hello.", voice))
     begin, spoken, first = time.perf_counter(), 0.0, 0.0

@@ -13,7 +13,6 @@ import torch
 
 from valle import audio
 from valle.data import kaldi
-from valle.data.spoken.espeak import EspeakVoice, espeak
 from valle.models.ar import AR
 from valle.models.nar import NAR
 from valle.models.transformer import TransformerConfig
@@ -22,6 +21,13 @@ TINY = TransformerConfig(layers=2, heads=2, dim=32, ffn_dim=64, dropout=0.0)
 torch.set_num_threads(1)  # models are tiny: threads only wait for one another
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parents[1]
+# Clips of LibriSpeech beside the checkout; tests that need them are skipped without them.
+LIBRI = ROOT.parent / "shared" / "corpora" / "libri-clips"
+MINI_LOCAL = ROOT / "egs" / "mini" / "local"
+
+# The generated corpus belongs to a recipe, whose scripts import one another by name.
+sys.path.append(str(MINI_LOCAL))
+from espeak import EspeakVoice, espeak  # noqa: E402
 
 
 @pytest.fixture(params=["valle", "valle2"])
@@ -55,7 +61,7 @@ def sharpen(model: torch.nn.Module) -> torch.nn.Module:
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """About 3.5 seconds of espeak-ng's voice, 16 kHz."""
     voice = EspeakVoice("en-us", "m3", 50, 50, 160)
-    samples = espeak().speak("The quick brown fox jumps over the lazy dog near the river bank.", voice).samples
+    samples = espeak().synthesize("The quick brown fox jumps over the lazy dog near the river bank.", voice).samples
     path = tmp_path_factory.mktemp("speech") / "speech.wav"
     audio.write(path, audio.resample(samples, espeak().sample_rate, 16_000), 16_000)
     return path
@@ -81,11 +87,24 @@ def noise(seconds: float, rate: int = 16_000) -> np.ndarray:
     return np.random.default_rng(0).normal(0, 0.1, round(seconds * rate)).astype(np.float32)
 
 
+@pytest.fixture
+def data_directory(tmp_path: Path) -> Path:
+    """A Kaldi data directory of two short recordings each of three speakers."""
+    utterances = []
+    for speaker in ("ann", "bob", "cy"):
+        for index in range(2):
+            path = tmp_path / "wav" / f"{speaker}-{index}.wav"
+            audio.write(path, noise(0.3), 16_000)
+            utterances.append(kaldi.Utterance(f"{speaker}-{index}", path, "some words", speaker, duration=0.3))
+    kaldi.write(tmp_path / "data", utterances)
+    return tmp_path / "data"
+
+
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A spoken corpus of one training voice and nine held-out ones."""
     path = tmp_path_factory.mktemp("corpus")
-    command("valle-prepare", "spoken", path, "--voices", "1", "--utterances", "10")
+    command("python", MINI_LOCAL / "spoken.py", path, "--voices", "1", "--utterances", "10")
     return path
 
 

@@ -54,7 +54,7 @@ if wanted 0; then
   step 0-sentences python local/sentences.py data/local/lines.txt --lines 12000 --seed "$seed"
   head -n 11600 data/local/lines.txt >data/local/train.txt
   tail -n 400 data/local/lines.txt >data/local/test.txt
-  step 0-espeak valle-prepare spoken data/espeak --voices 8 --utterances 40 --seed "$seed"
+  step 0-espeak python ../mini/local/spoken.py data/espeak --voices 8 --utterances 40 --seed "$seed"
   speak flite flite train 21 0:18 160 0
   speak piper piper train 14 0:12 160 2880
   speak festival festival train 9 : 40 4800
@@ -84,12 +84,12 @@ if wanted 1 && [ -n "$people" ]; then
   step 1-align valle-prepare align data/people_train
   # Those that say something else than their text would teach codes that are not of the phones spoken.
   step 1-aligned valle-prepare subset data/people_train data/people --min-seconds 0 --max-seconds 40 --aligned
-  step 1-resampled python local/resampled.py data/people data/people_resampled \
+  step 1-speed valle-prepare speed data/people data/people_resampled \
     --factors 0.84 0.88 0.92 0.96 1.04 1.08 1.12 1.16
   step 1-short valle-prepare excerpts data/people data/people_short --words 1,5 --seed "$seed"
   step 1-phrases valle-prepare excerpts data/people data/people_phrases --words 6,12 --seed "$seed"
   # The NAR model needs voices more than it needs to be told what they say.
-  step 1-more python local/resampled.py data/people_train data/people_more --factors 0.88 0.96 1 1.04 1.12
+  step 1-more valle-prepare speed data/people_train data/people_more --factors 0.88 0.96 1 1.04 1.12
 fi
 
 if wanted 1 && [ -n "$recordings" ]; then

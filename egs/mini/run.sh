@@ -48,7 +48,7 @@ init_options=(--init_from "$init" --model.init_args.learning_rate "$init_learnin
 [ "$init" != none ] || init_options=()
 
 if wanted 0; then
-  step 0-corpus valle-prepare spoken data --voices "$voices" --utterances "$utterances" --seed "$seed"
+  step 0-corpus python local/spoken.py data --voices "$voices" --utterances "$utterances" --seed "$seed"
   for set in train valid test_seen test_unseen; do
     step "0-validate-$set" valle-prepare validate "data/$set"
   done

@@ -14,11 +14,10 @@ from valle import audio, codec
 from valle.data import kaldi
 from valle.data.datamodule import TokensDataModule
 from valle.data.excerpts import MAX_PROMPT, MIN_PROMPT, excerpts, phrases, with_prompts
-from valle.data.loader import Batch
 from valle.data.utterance import AudioSegment, Utterance
 from valle.text import phonemize
 from valle.text.phones import phone_class
-from valle.training import ARModule
+from valle.training.prompts import prepend_untranscribed_prompts
 
 RATE = 16_000
 PHONE = 0.1
@@ -155,17 +154,13 @@ def test_excerpts_without_alignment_or_phrases_are_refused(recording: Path, tmp_
 
 
 def test_an_untranscribed_prompt_may_be_longer_than_the_utterance() -> None:
-    sizes = {"layers": 1, "heads": 2, "dim": 32, "ffn_dim": 32, "group_size": 2, "prompt_frames": 30}
-    module = ARModule(["<pad>", "a"], **sizes)  # type: ignore[arg-type]
     codes = torch.arange(40).repeat(2, 1)
     lengths = torch.tensor([10, 40])
-    nothing = torch.zeros(2, 1, dtype=torch.long)
     prompts = torch.stack((torch.arange(100, 164), torch.zeros(64, dtype=torch.long)))
-    batch = Batch(
-        nothing, nothing[:, 0] + 1, codes[..., None], lengths, nothing, ["", ""], prompts, torch.tensor([64, 0])
+    eos = 1024
+    whole, given, before = prepend_untranscribed_prompts(
+        codes, lengths, prompts, torch.tensor([64, 0]), group_size=2, max_frames=30, eos=eos
     )
-    whole, given, before = module._with_untranscribed_prompt(codes, lengths, batch)
-    eos = module.model.end
     assert before.tolist() == [32, 22]
     # A prompt from the data: its last frames, EOS tokens, then the utterance, all of which is predicted.
     assert whole[0, :42].tolist() == [*range(134, 164), eos, eos, *range(10)]

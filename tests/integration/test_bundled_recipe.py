@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import ROOT, command
-from valle import audio
 from valle.data import kaldi
 from valle.errors import UserError
 
@@ -101,18 +100,6 @@ def test_an_engine_says_when_it_speaks_each_phone(name: str) -> None:
     assert len(vowels) == 3
     inside = [spoken.samples[int(s * spoken.sample_rate) : int(e * spoken.sample_rate)] for s, e in vowels[:2]]
     assert np.mean([np.sqrt(np.mean(x**2)) for x in inside]) > np.sqrt(np.mean(spoken.samples**2))
-
-
-def test_recorded_people_become_more_voices(corpus: Path, tmp_path: Path) -> None:
-    command("python", LOCAL / "resampled.py", corpus / "test_seen", tmp_path / "more", "--factors", "0.8", "1.25")
-    before, after = kaldi.read(corpus / "test_seen"), kaldi.with_durations(kaldi.read(tmp_path / "more"))
-    assert not kaldi.validate(tmp_path / "more")
-    assert {u.speaker for u in after} == {f"{u.speaker}x{factor}" for u in before for factor in ("0.8", "1.25")}
-    for u in before:
-        for factor in (0.8, 1.25):
-            one = next(v for v in after if v.id == f"{u.speaker}x{factor:g}-{u.id}")
-            assert one.text == u.text
-            assert abs(audio.duration(one.path) - audio.duration(u.path) / factor) < 0.01
 
 
 def test_the_test_list_gives_each_voice_alone(corpus: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import NoReturn
 
 from valle.errors import UserError
@@ -32,8 +33,10 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
-def _one_line(message: Warning | str, category: type[Warning], *_: object) -> None:
-    if issubclass(category, UserWarning):
+def _one_line(message: Warning | str, category: type[Warning], filename: str, *_: object) -> None:
+    """Print a warning that concerns the user: a UserWarning, or a FutureWarning of this package about a former name."""
+    is_own = Path(filename).is_relative_to(Path(__file__).parents[1])
+    if issubclass(category, UserWarning) or (issubclass(category, FutureWarning) and is_own):
         print(f"warning: {message}", file=sys.stderr)
 
 

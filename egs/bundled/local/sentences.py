@@ -14,10 +14,14 @@ import random
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
-from valle.data.spoken.grammar import sentences as grammar_sentences
 from valle.files import write_text
+
+# The grammar of the corpus that the recipe `mini` generates.
+sys.path.append(str(Path(__file__).parents[2] / "mini" / "local"))
+from grammar import sentences as grammar_sentences
 
 FORTUNES = Path("/usr/share/games/fortunes")
 _COOKIES = """cookie definitions education food fortunes goedel humorists kids literature medicine miscellaneous news

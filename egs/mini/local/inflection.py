@@ -1,7 +1,8 @@
-"""The few English inflections that the grammar needs: plurals, past, present and progressive forms."""
+"""English inflection, as far as the grammar needs it: plural, past, present and progressive forms."""
 
 from __future__ import annotations
 
+# Irregular verbs of words.txt.
 _IRREGULAR_PAST = dict(
     pair.split(":")
     for pair in [
@@ -61,17 +62,19 @@ _IRREGULAR_PAST = dict(
 )
 _IRREGULAR_PLURAL = {"knife": "knives", "leaf": "leaves", "wolf": "wolves", "shelf": "shelves", "loaf": "loaves"}
 _VOWELS = "aeiou"
+# Verbs whose last consonant is doubled before -ed and -ing.
 _DOUBLING = {"stop", "drop", "plan", "wrap", "grab", "hug", "trim", "cut", "put", "shut", "run", "swim", "sit", "win"}
 _DOUBLING |= {"forget", "chat", "nod", "jog", "spot", "slip", "skip"}
 
 
 def _split_first(phrase: str) -> tuple[str, str]:
+    """The verb of a verb phrase, and the rest with a space before it."""
     first, _, rest = phrase.partition(" ")
     return first, f" {rest}" if rest else ""
 
 
 def plural(noun: str) -> str:
-    """`plural("box") == "boxes"`."""
+    """Plural of a noun: `plural("box") == "boxes"`."""
     if noun in _IRREGULAR_PLURAL:
         return _IRREGULAR_PLURAL[noun]
     if noun.endswith("y") and noun[-2] not in _VOWELS:
@@ -98,7 +101,7 @@ def present(verb: str) -> str:
 
 
 def progressive(verb: str) -> str:
-    """`progressive("write") == "writing"`."""
+    """Present participle: `progressive("write") == "writing"`."""
     verb, rest = _split_first(verb)
     if verb.endswith("e") and not verb.endswith(("ee", "ye")):
         verb = verb[:-1]
@@ -106,7 +109,7 @@ def progressive(verb: str) -> str:
 
 
 def a_or_an(words: str) -> str:
-    """Put the right indefinite article in front: `a_or_an("honest man") == "an honest man"`."""
+    """Add the indefinite article: `a_or_an("honest man") == "an honest man"`."""
     silent_h = words.startswith(("honest", "hour", "heir"))
     sounds_like_consonant = words.startswith(("uni", "use", "usu", "eu", "one"))
     vowel = (words[0] in _VOWELS and not sounds_like_consonant) or silent_h

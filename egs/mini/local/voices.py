@@ -1,14 +1,14 @@
-"""The speakers of the spoken corpus: espeak-ng's accents and voice variants at many pitches and rates."""
+"""The speakers of the generated corpus: voice variants of espeak-ng with random accents, pitches and rates."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
 
-from valle.data.spoken.espeak import EspeakVoice
+from espeak import EspeakVoice
 
-# The clearest first, by the word errors of Whisper tiny.en on a few sentences each; whispers, croaks, robots, high
-# pitches and other accents, which it hardly follows, are left out.
+# Voice variants in increasing order of their word error rate (Whisper tiny.en, a few sentences each). Variants that are
+# hardly intelligible are left out: whispers, croaks, robots, high pitches and other accents.
 VARIANTS = [
     "m4",
     "m5",
@@ -65,13 +65,21 @@ VARIANTS = [
     "f4",
     "gustave",
 ]
+# American English twice: it is twice as likely.
 ACCENTS = ("en-us", "en-us", "en-gb-x-rp")
-HELD_OUT_EVERY = 6  # each sixth variant speaks only in the test set
+# Every sixth variant occurs only in the test set, so that held-out voices are as intelligible as the others.
+HELD_OUT_EVERY = 6
 
 
 @dataclass(frozen=True)
 class Speaker:
-    """A named voice; `held_out` voices are never in the training set."""
+    """A speaker of the corpus.
+
+    Attributes:
+        name: Name in the data directories.
+        voice: Its voice.
+        held_out: Whether it is left out of the training set.
+    """
 
     name: str
     voice: EspeakVoice
@@ -79,8 +87,15 @@ class Speaker:
 
 
 def speakers(seed: int) -> list[Speaker]:
-    """One speaker a variant, with an accent, a pitch and a rate drawn from `seed`. Held-out variants are fixed."""
-    found = []
+    """Assign an accent, a pitch and a rate to each voice variant.
+
+    Args:
+        seed: Seed of the assignment. Which variants are held out does not depend on it.
+
+    Returns:
+        One speaker per variant.
+    """
+    cast = []
     for index, variant in enumerate(VARIANTS):
         rng = random.Random(f"{seed} {variant}")
         voice = EspeakVoice(
@@ -90,5 +105,6 @@ def speakers(seed: int) -> list[Speaker]:
             pitch_range=rng.randint(35, 60),
             rate=rng.randint(138, 160),
         )
-        found.append(Speaker(variant.lower(), voice, index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1))
-    return found
+        held_out = index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+        cast.append(Speaker(variant.lower(), voice, held_out))
+    return cast
