@@ -1,4 +1,4 @@
-"""The checker checked: planted faults move the scores that should see them, and by how much, and leave others alone."""
+"""Metric validation: errors inserted into recordings change the metrics that should detect them, and no others."""
 
 from __future__ import annotations
 
@@ -11,118 +11,125 @@ import numpy as np
 import pytest
 import torch
 
-from tests.data.test_data import LIBRI
+from tests.conftest import LIBRI
 from valle import audio, codec
 from valle.data import kaldi
 from valle.evaluation.codec_scores import score_codec
+from valle.evaluation.items import ScoringItem
 from valle.evaluation.metrics import METRICS, estimate
 from valle.evaluation.recognizer import load_recognizer
-from valle.evaluation.score import Item, Judge, score
-from valle.evaluation.similarity import load_encoder
+from valle.evaluation.scorer import Scorer
+from valle.evaluation.scoring import score_items
+from valle.evaluation.speaker_encoder import load_encoder
 
-Fault = Callable[[np.ndarray], np.ndarray]
+Error = Callable[[np.ndarray], np.ndarray]
 
 
 class Bench:
-    """Recordings as if a system had synthesized them, and that system's scores when a fault is planted."""
+    """Recordings in the role of a system's output, and the metrics of that system with an inserted error."""
 
-    def __init__(self, items: list[Item], folder: Path) -> None:
-        self.folder, self.codec = folder, codec.load("mini")
-        self.recognizer, self.encoder = load_recognizer(), load_encoder()
-        self.items = [self.spoken(item, "clean", lambda samples: samples) for item in items]
-        self.clean = self.scores(self.items)
+    def __init__(self, items: list[ScoringItem], folder: Path) -> None:
+        self.folder = folder
+        self.codec = codec.load("mini")
+        self.recognizer = load_recognizer()
+        self.encoder = load_encoder()
+        self.items = [self.with_error(item, "clean", lambda samples: samples) for item in items]
+        self.clean = self.metrics(self.items)
 
-    def spoken(self, item: Item, name: str, fault: Fault) -> Item:
+    def with_error(self, item: ScoringItem, name: str, error: Error) -> ScoringItem:
+        """Write an item's recording with an error as its synthesized file."""
         assert item.reference is not None
-        sound = audio.read(item.reference.path, 16_000)
+        recording = audio.read(item.reference.path, 16_000)
         path = self.folder / name / f"{item.id}.wav"
-        audio.write(path, fault(sound.samples), 16_000)
+        audio.write(path, error(recording.samples), 16_000)
         return replace(item, synthesized=(path,))
 
-    def scores(self, items: list[Item]) -> dict[str, float]:
-        judge = Judge(items, self.codec, self.recognizer, self.encoder)
-        found = score([replace(i, reference=None) for i in items], judge, self.folder, {"voices": judge.voices})
-        extra = {name: float(np.mean([getattr(s, name) for s in found])) for name in ("sig", "bak")}
-        return {m.name: value for m in METRICS if (value := estimate(m, found).value) is not None} | extra
+    def metrics(self, items: list[ScoringItem]) -> dict[str, float]:
+        """Return the metrics of the synthesized files, with the means of DNSMOS' two other scores."""
+        scorer = Scorer(items, self.codec, self.recognizer, self.encoder)
+        synthesized = [replace(item, reference=None) for item in items]
+        scores = score_items(synthesized, scorer, self.folder, {"prompts": scorer.prompts_digest})
+        extra = {name: float(np.mean([getattr(s, name) for s in scores])) for name in ("sig", "bak")}
+        return {m.name: value for m in METRICS if (value := estimate(m, scores).value) is not None} | extra
 
-    def planted(self, name: str, fault: Fault) -> dict[str, float]:
-        """What each score moves by when every recording has the fault."""
-        faulty = self.scores([self.spoken(item, name, fault) for item in self.items])
-        return self.moved(faulty)
+    def changes_by(self, name: str, error: Error) -> dict[str, float]:
+        """Return the change of each metric when every recording has the error."""
+        return self.changes(self.metrics([self.with_error(item, name, error) for item in self.items]))
 
-    def moved(self, faulty: dict[str, float]) -> dict[str, float]:
-        return {name: faulty[name] - value for name, value in self.clean.items()}
+    def changes(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Return the difference of metrics to those of the clean recordings."""
+        return {name: metrics[name] - value for name, value in self.clean.items()}
 
 
-def spoken_items(corpus: Path) -> list[Item]:
-    """One utterance each of four voices of the spoken corpus, another as its prompt."""
+def generated_items(corpus: Path) -> list[ScoringItem]:
+    """Return an utterance of each of four voices of the generated corpus, with another one as its prompt."""
     by_speaker: dict[str, list[kaldi.Utterance]] = {}
     for u in kaldi.read(corpus / "test_unseen"):
         by_speaker.setdefault(u.speaker, []).append(u)
     groups = list(by_speaker.values())[:4]
-    return [Item(u.id, u.speaker, u.text, prompt.path, u, ()) for prompt, u, *_ in groups]
+    return [ScoringItem(u.id, u.speaker, u.text, prompt.path, u, ()) for prompt, u, *_ in groups]
 
 
-def real_items() -> list[Item]:
-    """Clips of six people; each is its own prompt."""
+def real_items() -> list[ScoringItem]:
+    """Return a recording of each of six speakers of LibriSpeech; each is its own prompt."""
     if not LIBRI.is_dir():
-        pytest.skip("the clips of LibriSpeech are not here")
+        pytest.skip("the clips of LibriSpeech are not available")
     items = []
     for speaker in (LIBRI / "heldout-speakers.txt").read_text().split()[3:9]:
         (transcript,) = (LIBRI / "train-clean-100" / speaker).glob("*/*.trans.txt")
         key, _, text = transcript.read_text().splitlines()[0].partition(" ")
         path = transcript.parent / f"{key}.flac"
-        items.append(Item(key, speaker, text, path, kaldi.Utterance(key, path, text, speaker), ()))
+        items.append(ScoringItem(key, speaker, text, path, kaldi.Utterance(key, path, text, speaker), ()))
     return items
 
 
-@pytest.fixture(scope="module", params=["spoken", pytest.param("real", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["generated", pytest.param("real", marks=pytest.mark.slow)])
 def bench(request: pytest.FixtureRequest, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    items = spoken_items(corpus) if request.param == "spoken" else real_items()
-    return Bench(items, tmp_path_factory.mktemp("faults"))
+    items = generated_items(corpus) if request.param == "generated" else real_items()
+    return Bench(items, tmp_path_factory.mktemp("errors"))
 
 
-def test_swapped_speakers_lose_their_voices_and_no_words(bench: Bench) -> None:
+def test_swapped_prompts_lower_similarity_only(bench: Bench) -> None:
     others = bench.items[1:] + bench.items[:1]
     swapped = [replace(i, prompt=o.prompt, speaker=o.speaker) for i, o in zip(bench.items, others, strict=True)]
-    moved = bench.moved(bench.scores(swapped))
-    assert moved["own_voice"] <= -0.7
-    assert moved["sim_o"] <= -0.15
-    assert moved["sim_r"] <= -0.15
-    assert moved["wer"] == moved["dnsmos"] == 0
+    changes = bench.changes(bench.metrics(swapped))
+    assert changes["speaker_accuracy"] <= -0.7
+    assert changes["sim_o"] <= -0.15
+    assert changes["sim_r"] <= -0.15
+    assert changes["wer"] == changes["dnsmos"] == 0
 
 
-def test_shuffled_words_are_word_errors_alone(bench: Bench) -> None:
+def test_shuffled_words_raise_error_rates_only(bench: Bench) -> None:
     rng = random.Random(0)
     shuffled = [replace(i, text=" ".join(rng.sample(i.text.split(), len(i.text.split())))) for i in bench.items]
-    moved = bench.moved(bench.scores(shuffled))
-    assert moved["wer"] >= 0.5
-    assert moved["cer"] >= 0.4
-    assert moved["sim_o"] == moved["dnsmos"] == moved["seconds"] == 0
+    changes = bench.changes(bench.metrics(shuffled))
+    assert changes["wer"] >= 0.5
+    assert changes["cer"] >= 0.4
+    assert changes["sim_o"] == changes["dnsmos"] == changes["seconds"] == 0
 
 
-def test_half_a_second_cut_off_is_an_early_stop(bench: Bench) -> None:
+def test_missing_last_half_second_is_an_early_stop(bench: Bench) -> None:
     def cut(samples: np.ndarray) -> np.ndarray:
         return samples[: np.flatnonzero(np.abs(samples) > 0.02)[-1] - 8_000]
 
-    moved = bench.planted("cut", cut)
-    assert -1.0 <= moved["seconds"] <= -0.5
-    assert moved["early_stops"] >= 0.5
-    assert moved["pace"] >= 0.1
-    assert moved["wer"] >= 0.03
-    assert abs(moved["sim_o"]) <= 0.03
+    changes = bench.changes_by("cut", cut)
+    assert -1.0 <= changes["seconds"] <= -0.5
+    assert changes["early_stops"] >= 0.5
+    assert changes["words_per_second"] >= 0.1
+    assert changes["wer"] >= 0.03
+    assert abs(changes["sim_o"]) <= 0.03
 
 
-def test_one_codebook_costs_words_and_quality(bench: Bench) -> None:
+def test_single_codebook_lowers_intelligibility_and_quality(bench: Bench) -> None:
     def coarse(samples: np.ndarray) -> np.ndarray:
         decoded = bench.codec.decode(bench.codec.encode(samples, 16_000)[:, :1])
         return audio.resample(decoded, bench.codec.sample_rate, 16_000)
 
-    moved = bench.planted("coarse", coarse)
-    assert moved["wer"] >= 0.3
-    assert moved["dnsmos"] <= -0.6
-    assert moved["sim_o"] <= -0.05
-    assert abs(moved["seconds"]) <= 0.02
+    changes = bench.changes_by("coarse", coarse)
+    assert changes["wer"] >= 0.3
+    assert changes["dnsmos"] <= -0.6
+    assert changes["sim_o"] <= -0.05
+    assert abs(changes["seconds"]) <= 0.02
     recordings = [item.reference for item in bench.items[:3] if item.reference is not None]
     whole, one = (score_codec(bench.codec, recordings, bench.recognizer, bench.encoder, n) for n in (8, 1))
     gaps = {name: (one.metrics[name].value or 0) - (whole.metrics[name].value or 0) for name in whole.metrics}
@@ -134,44 +141,46 @@ def test_one_codebook_costs_words_and_quality(bench: Bench) -> None:
     assert one.perplexity == whole.perplexity[:1]
 
 
-def test_white_noise_is_heard_in_the_background(bench: Bench) -> None:
+def test_white_noise_lowers_background_quality(bench: Bench) -> None:
     def noisy(samples: np.ndarray) -> np.ndarray:
         noise = np.random.default_rng(0).normal(size=len(samples)).astype(np.float32)
-        return samples + noise * np.sqrt(np.mean(samples**2)) * 10 ** (-10 / 20)  # 10 dB below the speech
+        # 10 dB below the speech.
+        return samples + noise * np.sqrt(np.mean(samples**2)) * 10 ** (-10 / 20)
 
-    moved = bench.planted("noise", noisy)
-    assert moved["bak"] <= -1.2
-    assert moved["dnsmos"] <= -0.5
-    assert moved["sim_o"] <= -0.1
-    assert moved["pauses"] <= 0
+    changes = bench.changes_by("noise", noisy)
+    assert changes["bak"] <= -1.2
+    assert changes["dnsmos"] <= -0.5
+    assert changes["sim_o"] <= -0.1
+    assert changes["pauses"] <= 0
 
 
-def test_a_silence_is_found(bench: Bench) -> None:
+def test_inserted_silence_is_detected(bench: Bench) -> None:
     def pause(samples: np.ndarray) -> np.ndarray:
         return np.insert(samples, len(samples) // 2, np.zeros(17_600, np.float32))
 
-    moved = bench.planted("pause", pause)
-    assert bench.clean["silences"] + moved["silences"] == 1
-    assert abs(moved["seconds"] - 1.1) <= 0.01
-    assert moved["pauses"] >= 0.03
-    assert moved["loops"] == 0
+    changes = bench.changes_by("pause", pause)
+    assert bench.clean["silences"] + changes["silences"] == 1
+    assert abs(changes["seconds"] - 1.1) <= 0.01
+    assert changes["pauses"] >= 0.03
+    assert changes["loops"] == 0
 
 
-def test_codes_that_go_round_in_circles_are_a_loop(bench: Bench) -> None:
+def test_repeated_codes_are_a_loop(bench: Bench) -> None:
     def looping(samples: np.ndarray) -> np.ndarray:
         codes = bench.codec.encode(samples, 16_000)
         loudest = int(np.abs(samples).argmax() / len(samples) * len(codes))
         start = min(max(loudest - 5, 0), len(codes) - 10)
         codes = torch.cat((codes[:start], codes[start : start + 10].repeat(4, 1), codes[start + 10 :]))
-        kept.append(codes)
+        saved_codes.append(codes)
         return audio.resample(bench.codec.decode(codes), bench.codec.sample_rate, 16_000)
 
-    kept: list[torch.Tensor] = []
-    items = [bench.spoken(item, "loop", looping) for item in bench.items]
+    saved_codes: list[torch.Tensor] = []
+    items = [bench.with_error(item, "loop", looping) for item in bench.items]
     (bench.folder / "loop" / "codes").mkdir()
-    for item, codes in zip(items, kept, strict=True):  # as valle-synth keeps them
+    # As valle-synth saves them.
+    for item, codes in zip(items, saved_codes, strict=True):
         np.save(bench.folder / "loop" / "codes" / f"{item.id}.npy", codes.numpy())
-    moved = bench.moved(bench.scores(items))
-    assert bench.clean["loops"] + moved["loops"] == 1
-    assert abs(moved["seconds"] - 0.6) <= 0.05
-    assert moved["silences"] <= 0
+    changes = bench.changes(bench.metrics(items))
+    assert bench.clean["loops"] + changes["loops"] == 1
+    assert abs(changes["seconds"] - 0.6) <= 0.05
+    assert changes["silences"] <= 0
