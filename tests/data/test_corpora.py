@@ -78,8 +78,8 @@ def test_list_of_recordings_becomes_a_data_directory(speech: Path, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("line", "reason"),
-    [("a.wav", "expected FILE|TEXT"), ("a.wav|", "expected FILE|TEXT"), ("no.wav|Hello.", "no.wav is not there"),
-     ("a.wav|Hello.\na.wav|Hello.", ":2: a.wav is there twice"), ("", "is empty")],
+    [("a.wav", "expected FILE|TEXT"), ("a.wav|", "expected FILE|TEXT"), ("no.wav|Hello.", "no.wav does not exist"),
+     ("a.wav|Hello.\na.wav|Hello.", ":2: a.wav occurs twice"), ("", "is empty")],
 )  # fmt: skip
 def test_unusable_list_is_refused_in_one_line_and_nothing_is_written(
     speech: Path, tmp_path: Path, line: str, reason: str

@@ -30,9 +30,9 @@ def test_lines_have_ids_only_if_every_line_has_a_tab(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "ids", "named"),
     [
-        ("\n", False, "holds no text"),
+        ("\n", False, "contains no text"),
         ("a\tone\na\ttwo\n", False, "lines.txt:2: the id 'a' is on line 1 too"),
-        ("../a\tone\n", False, "lines.txt:1: .* no file name"),
+        ("../a\tone\n", False, "lines.txt:1: .* cannot be a file name"),
         ("a one\nb\n", True, "lines.txt:2: 'b' has no text"),
     ],
 )

@@ -1,4 +1,4 @@
-"""valle-tokenize: a Kaldi data directory to codes and phonemes in Lhotse Shar."""
+"""valle-tokenize: encode and phonemize a Kaldi data directory into Lhotse Shar."""
 
 from __future__ import annotations
 
@@ -8,33 +8,43 @@ from valle.cli.common import Parser, run
 from valle.errors import UserError
 
 
-def _main() -> None:
+def _parser() -> Parser:
     parser = Parser(
         prog="valle-tokenize",
-        description="Turn a data directory into codes and phonemes. Started again, it goes on where it was stopped; "
-        "under torchrun or SLURM each rank writes its own shards.",
+        description="Encode the audio of a data directory with a codec and convert its texts to phonemes. "
+        "An interrupted run continues when the same command is run again. "
+        "Under torchrun or SLURM, each rank writes its own shards.",
     )
     parser.add_argument("data", type=Path, help="Kaldi data directory")
-    parser.add_argument("output", type=Path, help="folder of tokens")
-    parser.add_argument("--codec", default="encodec_24khz", help="mini, encodec_24khz or a codec folder")
-    parser.add_argument("--codec-dir", type=Path, help="where the weights of a pretrained codec lie")
-    parser.add_argument("--language", default="en-us", help="espeak-ng's tag of the language")
-    parser.add_argument("--shard-size", type=int, default=500, help="utterances a shard")
-    args = parser.parse_args()
+    parser.add_argument("output", type=Path, help="folder of tokens to write")
+    parser.add_argument("--codec", default="encodec_24khz", help="mini, small, encodec_24khz or the folder of a codec")
+    parser.add_argument("--codec-dir", type=Path, help="folder of the weights of a pretrained codec")
+    parser.add_argument("--language", default="en-us", help="espeak-ng language tag of the texts")
+    parser.add_argument("--shard-size", type=int, default=500, help="utterances per shard")
+    return parser
+
+
+def _main() -> None:
+    args = _parser().parse_args()
     if args.shard_size < 1:
         raise UserError(f"--shard-size {args.shard_size}: must be at least 1")
 
+    # Imported late, so that --help does not wait for torch.
     from valle import codec
     from valle.data.tokenizer import Tokenizer
 
     tokenizer = Tokenizer(
-        args.data, args.output, codec.load(args.codec, args.codec_dir), args.language, args.shard_size
+        data=args.data,
+        output=args.output,
+        codec=codec.load(args.codec, args.codec_dir),
+        language=args.language,
+        shard_size=args.shard_size,
     )
-    done = tokenizer.run()
-    print(
-        f"{args.output}: {done} utterances tokenized, {len(tokenizer.utterances) - done} were there or are other ranks'"
-    )
+    count = tokenizer.run()
+    others = len(tokenizer.utterances) - count
+    print(f"{args.output}: {count} utterances tokenized; {others} by an earlier run or another rank")
 
 
 def main() -> None:
+    """Run the command."""
     run(_main)

@@ -1,4 +1,4 @@
-"""Corpora to Kaldi data directories: known ones, found and read by Lhotse's recipes, and one's own from a list."""
+"""Make data directories of published corpora, with Lhotse's recipes, and of lists of recordings."""
 
 from __future__ import annotations
 
@@ -8,98 +8,141 @@ from typing import Any
 
 from valle import audio
 from valle.data import kaldi
+from valle.data.utterance import Utterance
 from valle.errors import UserError
 from valle.files import read_text
 
-LJSPEECH_SPEAKER = "linda_johnson"  # its files name no speaker: there is one
-
-
-def _manifests(corpus: str, directory: Path, parts: list[str] | None) -> dict[str, dict[str, Any]]:
-    """Lhotse's manifests by part of the corpus."""
-    from lhotse import recipes
-
-    if corpus in ("libritts", "librispeech"):
-        marker = {"libritts": "*/*/*/*.wav", "librispeech": "*/*/*/*.flac"}[corpus]
-        found = sorted({path.parts[-4] for path in directory.glob(marker)})
-        if parts and (missing := sorted(set(parts) - set(found))):
-            raise UserError(f"{directory}: holds no part {missing[0]!r}; it has {', '.join(found) or 'none'}")
-        if not found:
-            raise UserError(f"{directory}: not {corpus}; expected PART/SPEAKER/CHAPTER/ folders with recordings")
-        prepare = recipes.prepare_libritts if corpus == "libritts" else recipes.prepare_librispeech
-        return prepare(directory, dataset_parts=parts or found)
-    if parts:
-        raise UserError(f"--parts: {corpus} has no parts")
-    if corpus == "ljspeech":
-        return {"all": recipes.prepare_ljspeech(directory)}
-    trimmed = directory / "wav48_silence_trimmed"  # VCTK 0.92; before it was wav48/
-    return {"all": recipes.prepare_vctk(directory, use_edinburgh_vctk_url=trimmed.is_dir())}
+# LJSpeech has one speaker, whom its files do not name.
+LJSPEECH_SPEAKER = "linda_johnson"
+# Speaker of a list that names none.
+DEFAULT_SPEAKER = "speaker"
+# Seconds. A transcript that covers its recording except for less than this is that of the whole recording.
+WHOLE_TOLERANCE = 0.02
+_LIST_FORMAT = "a line FILE|TEXT or FILE|SPEAKER|TEXT per recording"
 
 
 def prepare(corpus: str, directory: Path, output: Path, parts: list[str] | None = None) -> dict[str, int]:
-    """Write `output/<part>/` for each part of a corpus; returns the number of utterances by part.
+    """Write a data directory `output/<part>` for each part of a corpus.
 
-    Raises UserError when the folder is not such a corpus.
+    Args:
+        corpus: "libritts", "librispeech", "ljspeech" or "vctk".
+        directory: Folder of the unpacked corpus.
+        output: Folder for the data directories.
+        parts: Parts of the corpus; None for all. Only LibriTTS and LibriSpeech have parts.
+
+    Returns:
+        The number of utterances of each part.
+
+    Raises:
+        UserError: The folder does not contain the corpus, or not all of its parts.
     """
     if not directory.is_dir():
-        raise UserError(f"{directory}: no such folder; give where {corpus} was unpacked")
+        raise UserError(f"{directory}: no such folder; give the folder of the unpacked {corpus}")
     try:
         manifests = _manifests(corpus, directory, parts)
     except (AssertionError, FileNotFoundError, ValueError, IndexError) as error:
         raise UserError(f"{directory}: not {corpus} as it is distributed ({str(error).splitlines()[0]})") from error
     counts = {}
-    for part, found in manifests.items():
-        utterances = _utterances(found["recordings"], found["supervisions"])
+    for part, manifest in manifests.items():
+        utterances = _utterances(manifest["recordings"], manifest["supervisions"])
         if not utterances:
-            raise UserError(f"{directory}: part {part!r} holds no transcribed recordings")
+            raise UserError(f"{directory}: part {part!r} contains no transcribed recordings; unpack the corpus again")
         kaldi.write(output / part, utterances)
         counts[part] = len(utterances)
     return counts
 
 
-def _utterances(recordings: Any, supervisions: Any) -> list[kaldi.Utterance]:
-    by_id = {recording.id: recording for recording in recordings}
-    found = []
-    for line in supervisions:
-        recording = by_id[line.recording_id]
-        whole = line.start == 0 and abs(line.duration - recording.duration) < 0.02
-        found.append(
-            kaldi.Utterance(
-                line.id,
-                Path(recording.sources[0].source),
-                " ".join(((line.custom or {}).get("normalized_text") or line.text).split()),
-                line.speaker or LJSPEECH_SPEAKER,
-                start=line.start,
-                end=None if whole else line.end,
-                duration=line.duration,
-            )
-        )
-    return found
-
-
 def prepare_list(path: Path, output: Path) -> int:
-    """A list with a line `FILE|TEXT` or `FILE|SPEAKER|TEXT` a recording -> a data directory; returns its utterances.
+    """Write a data directory of listed recordings.
 
-    Files are seen from the list's folder. Raises UserError that names the first line that cannot be used.
+    Args:
+        path: UTF-8 file with a line `FILE|TEXT` or `FILE|SPEAKER|TEXT` per recording, with files relative to the folder
+            of the list.
+        output: Data directory to write.
+
+    Returns:
+        The number of utterances.
+
+    Raises:
+        UserError: The list cannot be read or is empty; or names the first line that is unusable.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such list; it has a line FILE|TEXT or FILE|SPEAKER|TEXT a recording")
-    found: dict[str, kaldi.Utterance] = {}
+        raise UserError(f"{path}: no such list; give a file with {_LIST_FORMAT}")
+    utterances: dict[str, Utterance] = {}
     for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():
             continue
-        fields = [" ".join(field.split()) for field in line.split("|")]
-        if len(fields) not in (2, 3) or not all(fields):
-            raise UserError(f"{path}:{number}: expected FILE|TEXT or FILE|SPEAKER|TEXT")
-        name, speaker, text = fields[0], fields[1] if len(fields) == 3 else "speaker", fields[-1]
-        recording = path.parent / name
-        if not recording.is_file():
-            raise UserError(f"{path}:{number}: {recording} is not there")
-        speaker, stem = (re.sub(r"[^\w-]+", "_", part) for part in (speaker, str(Path(name).with_suffix(""))))
-        key = f"{speaker}-{stem}"
-        if key in found:
-            raise UserError(f"{path}:{number}: {name} is there twice for {speaker}")
-        found[key] = kaldi.Utterance(key, recording, text, speaker, duration=audio.duration(recording))
-    if not found:
-        raise UserError(f"{path}: is empty; it has a line FILE|TEXT or FILE|SPEAKER|TEXT a recording")
-    kaldi.write(output, list(found.values()))
-    return len(found)
+        utterance = _parse_line(path, number, line)
+        if utterance.id in utterances:
+            name = line.partition("|")[0].strip()
+            raise UserError(f"{path}:{number}: {name} occurs twice for {utterance.speaker}; remove one of the lines")
+        utterances[utterance.id] = utterance
+    if not utterances:
+        raise UserError(f"{path}: is empty; write {_LIST_FORMAT}")
+    kaldi.write(output, list(utterances.values()))
+    return len(utterances)
+
+
+def _parse_line(path: Path, number: int, line: str) -> Utterance:
+    """The recording of a line of a list."""
+    fields = [" ".join(field.split()) for field in line.split("|")]
+    if len(fields) not in (2, 3) or not all(fields):
+        raise UserError(f"{path}:{number}: expected FILE|TEXT or FILE|SPEAKER|TEXT, none of them empty")
+    name = fields[0]
+    speaker = fields[1] if len(fields) == 3 else DEFAULT_SPEAKER
+    recording = path.parent / name
+    if not recording.is_file():
+        raise UserError(f"{path}:{number}: {recording} does not exist; check the path")
+    # Ids and speakers are single words in a data directory, and ids are file names.
+    speaker = re.sub(r"[^\w-]+", "_", speaker)
+    stem = re.sub(r"[^\w-]+", "_", str(Path(name).with_suffix("")))
+    return Utterance(
+        id=f"{speaker}-{stem}",
+        path=recording,
+        text=fields[-1],
+        speaker=speaker,
+        duration=audio.duration(recording),
+    )
+
+
+def _manifests(corpus: str, directory: Path, parts: list[str] | None) -> dict[str, dict[str, Any]]:
+    """Lhotse's recordings and supervisions of each part of a corpus."""
+    from lhotse import recipes
+
+    if corpus in ("libritts", "librispeech"):
+        pattern = {"libritts": "*/*/*/*.wav", "librispeech": "*/*/*/*.flac"}[corpus]
+        available = sorted({path.parts[-4] for path in directory.glob(pattern)})
+        if parts and (missing := sorted(set(parts) - set(available))):
+            raise UserError(f"{directory}: has no part {missing[0]!r}; it has {', '.join(available) or 'none'}")
+        if not available:
+            raise UserError(f"{directory}: not {corpus}; expected PART/SPEAKER/CHAPTER/ folders with recordings")
+        prepare_parts = recipes.prepare_libritts if corpus == "libritts" else recipes.prepare_librispeech
+        return prepare_parts(directory, dataset_parts=parts or available)
+    if parts:
+        raise UserError(f"--parts: {corpus} has no parts; leave it out")
+    if corpus == "ljspeech":
+        return {"all": recipes.prepare_ljspeech(directory)}
+    # The folder is called so since VCTK 0.92; before, it was wav48.
+    trimmed = directory / "wav48_silence_trimmed"
+    return {"all": recipes.prepare_vctk(directory, use_edinburgh_vctk_url=trimmed.is_dir())}
+
+
+def _utterances(recordings: Any, supervisions: Any) -> list[Utterance]:
+    """The utterances of Lhotse's recordings and supervisions."""
+    recording_of_id = {recording.id: recording for recording in recordings}
+    utterances = []
+    for supervision in supervisions:
+        recording = recording_of_id[supervision.recording_id]
+        is_whole = supervision.start == 0 and abs(supervision.duration - recording.duration) < WHOLE_TOLERANCE
+        text = (supervision.custom or {}).get("normalized_text") or supervision.text
+        utterance = Utterance(
+            id=supervision.id,
+            path=Path(recording.sources[0].source),
+            text=" ".join(text.split()),
+            speaker=supervision.speaker or LJSPEECH_SPEAKER,
+            start=supervision.start,
+            end=None if is_whole else supervision.end,
+            duration=supervision.duration,
+        )
+        utterances.append(utterance)
+    return utterances
