@@ -1,4 +1,4 @@
-"""What the README shows works word for word, and is understood."""
+"""Run the README's Python and shell examples and check the words of the speech that they write."""
 
 from __future__ import annotations
 
@@ -17,39 +17,65 @@ from valle.evaluation.recognizer import load_recognizer, words
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SPEAK = README[README.index("## Speak") : README.index("## Train")]
+QUICK_START = README[README.index("## Install") : README.index("## Models")]
 LINES = ["The old baker sold a loaf of bread.", "The dog ran under the bridge."]
 
 
-@pytest.fixture(scope="module")
-def folder(speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def folder(speech: Path, tmp_path: Path) -> Path:
     """A folder with the files that the README names."""
-    path = tmp_path_factory.mktemp("readme")
-    (path / "3s.wav").write_bytes(speech.read_bytes())
-    (path / "lines.txt").write_text("\n".join(LINES) + "\n", encoding="utf-8")
-    return path
+    (tmp_path / "3s.wav").write_bytes(speech.read_bytes())
+    (tmp_path / "lines.txt").write_text("\n".join(LINES) + "\n", encoding="utf-8")
+    return tmp_path
 
 
-def word_errors(path: Path, text: str) -> float:
+def python_block(section: str) -> str:
+    """The only Python block of a section."""
+    (snippet,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    return snippet
+
+
+def run_python(snippet: str, folder: Path) -> str:
+    """Run Python code in a process of its own and return its standard output."""
+    done = subprocess.run([sys.executable, "-c", snippet], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def word_error_rate(path: Path, text: str) -> float:
+    """WER of a file against its text."""
     (transcript,) = load_recognizer().transcribe([audio.read(path, 16_000).samples])
     return jiwer.wer(words(text), words(transcript) or "-")
 
 
-def test_its_python_runs_and_is_understood(folder: Path) -> None:
-    (snippet,) = re.findall(r"```python\n(.*?)```", SPEAK, re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", snippet], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.split() == ["complete", "False", "False"]
-    assert word_errors(folder / "hello.wav", "Hello there.") <= 0.5
-    assert word_errors(folder / "streamed.wav", "Hello there.") <= 0.5
+def test_first_code_block_is_demo_and_test() -> None:
+    block = re.findall(r"(?:^    .*\n)+", README, re.MULTILINE)[0]
+    assert [line.split("#")[0].strip() for line in block.splitlines()] == ["make demo", "make test"]
+    assert README.index(block) < README.index("```")
 
 
-def test_its_commands_run_and_are_understood(folder: Path) -> None:
+def test_quick_start_is_intelligible(folder: Path) -> None:
+    (line,) = re.findall(r"^    (valle-synth .*)$", QUICK_START, re.MULTILINE)
+    command(*shlex.split(line, comments=True), cwd=folder)
+    run_python(python_block(QUICK_START), folder)
+    assert word_error_rate(folder / "out.wav", "Hello there.") <= 0.5
+    assert word_error_rate(folder / "hello.wav", "Hello there.") <= 0.5
+
+
+def test_python_example_is_intelligible(folder: Path) -> None:
+    output = run_python(python_block(SPEAK), folder)
+    assert output.split() == ["complete", "False", "False"]
+    assert word_error_rate(folder / "hello.wav", "Hello there.") <= 0.5
+    assert word_error_rate(folder / "streamed.wav", "Hello there.") <= 0.5
+
+
+def test_commands_are_intelligible(folder: Path) -> None:
     shown = re.findall(r"^    (valle-synth .*)$", SPEAK, re.MULTILINE)
-    ours = [line for line in shown if "--model egs" not in line]
-    assert len(ours) == 3
-    for line in ours:
+    runnable = [line for line in shown if "--model egs" not in line]
+    assert len(runnable) == 3
+    for line in runnable:
         command(*shlex.split(line, comments=True), cwd=folder)
-    assert word_errors(folder / "hello.wav", "Hello there.") <= 0.5
-    assert word_errors(folder / "cost.wav", "It costs $20.50, Dr. Ng.") <= 0.5
+    assert word_error_rate(folder / "hello.wav", "Hello there.") <= 0.5
+    assert word_error_rate(folder / "cost.wav", "It costs $20.50, Dr. Ng.") <= 0.5
     for number in range(1, len(LINES) + 1):
         assert audio.duration(folder / "out" / f"{number:04d}.wav") > 1.0
