@@ -1,16 +1,15 @@
-"""Does `valle-prepare align` tell recordings that say their text from those that do not?
+"""Measure how well `valle-prepare align` detects recordings whose transcript is wrong.
 
     python benchmarks/alignment.py DATA [--utterances 150]
 
-DATA is a data directory with true transcripts. Every recording is compared with its own text, with the texts of others
-(rotated by one to `ROTATIONS`), and with its own text of which the second half is another's. Printed are percentiles of
-the similarity that decides, and how many texts are accepted, with 95 % intervals (Wilson).
+DATA is a data directory with correct transcripts. Every recording is compared with its own text, with the texts of
+`ROTATIONS` other recordings, and with its own text with the second half replaced by that of another one. Prints
+percentiles of the similarity by which transcripts are accepted, and the acceptance rates with 95 % Wilson intervals.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 
 import numpy as np
@@ -19,42 +18,48 @@ from rich.progress import track
 from valle.cli.common import run
 from valle.data import kaldi
 from valle.data.forced_alignment import MIN_SIMILARITY, Aligner, similarity
+from valle.evaluation.metrics import wilson_interval
 
 ROTATIONS = 5
-WORDS = 4  # shorter texts are left out
+# Utterances with fewer words are skipped.
+MIN_WORDS = 4
 
 
-def interval(share: float, total: int) -> str:
-    """Per cent, with its interval."""
-    z = 1.96
-    centre = share + z * z / (2 * total)
-    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    low, high = (100 * (centre + sign * half) / (1 + z * z / total) for sign in (-1, 1))
-    return f"{100 * share:.1f} % ({max(0.0, low):.1f}-{high:.1f})"
+def format_rate(flags: np.ndarray) -> str:
+    """Format the share of True in (comparisons,) bool in percent, with its 95 % interval."""
+    low, high = wilson_interval(int(flags.sum()), len(flags))
+    return f"{100 * flags.mean():.1f} % ({100 * low:.1f}-{100 * high:.1f})"
+
+
+def compare(utterances: list[kaldi.Utterance]) -> dict[str, list[float]]:
+    """Return the similarities of each recording with correct, partly wrong and wrong texts."""
+    aligner = Aligner()
+    similarities: dict[str, list[float]] = {"own text": [], "other text": [], "half own, half other text": []}
+    for index, utterance in enumerate(track(utterances, description="recordings")):
+        recognized = aligner.recognize(utterance)
+        others = [utterances[(index + k) % len(utterances)].text for k in range(1, ROTATIONS + 1)]
+        words = utterance.text.split()
+        half = len(words) // 2
+        mixed = " ".join([*words[:half], *others[0].split()[: len(words) - half]])
+        for name, texts in zip(similarities, ([utterance.text], others, [mixed]), strict=True):
+            similarities[name] += [similarity(recognized, text) for text in texts]
+    return similarities
 
 
 def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--utterances", type=int, default=150)
+    parser.add_argument("data", type=Path, help="data directory with correct transcripts")
+    parser.add_argument("--utterances", type=int, default=150, help="number of recordings (150)")
     args = parser.parse_args()
-    found = [u for u in kaldi.read(args.data) if len(u.text.split()) >= WORDS]
-    chosen = found[:: max(1, len(found) // args.utterances)][: args.utterances]
-    aligner = Aligner()
-    similarities: dict[str, list[float]] = {"its own text": [], "another's text": [], "half of it another's": []}
-    for index, u in enumerate(track(chosen, description="recordings")):
-        recognized = aligner.recognize(u)
-        others = [chosen[(index + k) % len(chosen)].text for k in range(1, ROTATIONS + 1)]
-        words = u.text.split()
-        half = " ".join([*words[: len(words) // 2], *others[0].split()[: len(words) - len(words) // 2]])
-        texts = {"its own text": [u.text], "another's text": others, "half of it another's": [half]}
-        for name, candidates in texts.items():
-            similarities[name] += [similarity(recognized, text) for text in candidates]
-    print(f"| text | comparisons | similarity: 1, 5, 50, 95, 99 % | accepted (at least {MIN_SIMILARITY}) |\n|---|---|---|---|")
+    candidates = [u for u in kaldi.read(args.data) if len(u.text.split()) >= MIN_WORDS]
+    utterances = candidates[:: max(1, len(candidates) // args.utterances)][: args.utterances]
+    similarities = compare(utterances)
+    print(f"| text | comparisons | similarity: 1, 5, 50, 95, 99 % | accepted (at least {MIN_SIMILARITY}) |")
+    print("|---|---|---|---|")
     for name, values in similarities.items():
-        shares = ", ".join(f"{x:.2f}" for x in np.percentile(values, [1, 5, 50, 95, 99]))
-        accepted = float(np.mean(np.array(values) >= MIN_SIMILARITY))
-        print(f"| {name} | {len(values)} | {shares} | {interval(accepted, len(values))} |")
+        percentiles = ", ".join(f"{x:.2f}" for x in np.percentile(values, [1, 5, 50, 95, 99]))
+        accepted = format_rate(np.array(values) >= MIN_SIMILARITY)
+        print(f"| {name} | {len(values)} | {percentiles} | {accepted} |")
 
 
 if __name__ == "__main__":

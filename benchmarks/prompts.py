@@ -1,16 +1,15 @@
-"""Are prompts whose text does not fit reported, and are others not? Rates by kind of error.
+"""Measure how often prompts with a wrong text or bad audio are reported, and how often correct ones are.
 
     python benchmarks/prompts.py DATA [--utterances 200]
 
-DATA is a data directory of real recordings with their true text. Each recording, cut to 30 s, is a prompt with its own
-text, with another's, with half of its own, and with its own and half of another's. Prompts without text are read too:
-clean ones should not be reported, the same with white noise 5 dB below the voice, or clipped, should.
+DATA is a data directory with correct transcripts. Each recording of at most 30 s is read as a prompt with its own text,
+with another one's, with half of its own, and with its own and half of another one's. It is also read without a text:
+as it is, which should not be reported, and with white noise 5 dB below the voice or clipped, which should be.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -24,40 +23,45 @@ from valle import audio
 from valle.cli.common import run
 from valle.data import kaldi
 from valle.errors import UserError
+from valle.evaluation.metrics import wilson_interval
 from valle.synthesis.prompt import MAX_PROMPT, PromptWarning
 
-SNR = 5.0  # decibels
-CLIPPED_AT = 0.3  # of the peak
+# Decibels of the voice above the added noise.
+SNR = 5.0
+# Share of the peak at which samples are clipped.
+CLIP_LEVEL = 0.3
+# Seconds; shorter recordings are skipped.
+MIN_DURATION = 1.5
+SAMPLE_RATE = 16_000
 
 
-def rate(flags: list[bool]) -> str:
-    """Per cent, with a 95 % interval (Wilson)."""
-    n, p, z = len(flags), float(np.mean(flags)), 1.96
-    centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low, high = (100 * (centre + sign * half) / (1 + z * z / n) for sign in (-1, 1))
-    return f"{sum(flags)} of {n}: {100 * p:.1f} % ({max(0.0, low):.1f}-{high:.1f})"
+def format_rate(flags: list[bool]) -> str:
+    """Format a count and its percentage, with the 95 % Wilson interval."""
+    count = sum(flags)
+    low, high = wilson_interval(count, len(flags))
+    return f"{count} of {len(flags)}: {100 * count / len(flags):.1f} % ({100 * low:.1f}-{100 * high:.1f})"
 
 
-def noisy(samples: np.ndarray) -> np.ndarray:
-    """With white noise `SNR` decibels below."""
+def add_noise(samples: np.ndarray) -> np.ndarray:
+    """Add white noise `SNR` decibels below the level of (time,) samples."""
     noise = np.random.default_rng(0).normal(0, 1, len(samples))
     return (samples + noise * np.sqrt(np.mean(samples**2)) * 10 ** (-SNR / 20)).astype(np.float32)
 
 
-def clipped(samples: np.ndarray) -> np.ndarray:
-    """Cut at a part of its peak."""
-    bound = CLIPPED_AT * float(np.abs(samples).max())
+def clip(samples: np.ndarray) -> np.ndarray:
+    """Clip (time,) samples at `CLIP_LEVEL` of their peak."""
+    bound = CLIP_LEVEL * float(np.abs(samples).max())
     return np.clip(samples, -bound, bound)
 
 
-def halved(text: str) -> str:
-    """The first half of its words."""
+def first_half(text: str) -> str:
+    """Return the first half of the words of a text."""
     words = text.split()
     return " ".join(words[: max(1, len(words) // 2)])
 
 
-def reported(tts: valle.TTS, recording: Path, text: str | None) -> bool | None:
-    """Whether a PromptWarning comes; None where the prompt is refused."""
+def is_reported(tts: valle.TTS, recording: Path, text: str | None) -> bool | None:
+    """Return whether reading a prompt gives a PromptWarning; None where it is an error."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -67,41 +71,56 @@ def reported(tts: valle.TTS, recording: Path, text: str | None) -> bool | None:
     return any(issubclass(w.category, PromptWarning) for w in caught)
 
 
-def _main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--utterances", type=int, default=200)
-    parser.add_argument("--model", default="small")
-    args = parser.parse_args()
-    tts = valle.load(args.model)
-    found = [u for u in kaldi.with_durations(kaldi.read(args.data)) if 1.5 <= (u.duration or 0) <= MAX_PROMPT]
-    chosen = found[:: max(1, len(found) // args.utterances)][: args.utterances]
-    texts: dict[str, Callable[[str, str], str]] = {
-        "true text": lambda own, other: own,
-        "another's text": lambda own, other: other,
-        "half of the text": lambda own, other: halved(own),
-        "the text and half of another's": lambda own, other: f"{own} {halved(other)}",
-    }
-    changes = {"clean": lambda x: x, f"white noise at {SNR:g} dB": noisy, "clipped": clipped}
-    flags: dict[str, list[bool]] = {name: [] for name in (*texts, *(f"no text, {name}" for name in changes))}
+TEXTS: dict[str, Callable[[str, str], str]] = {
+    "correct text": lambda own, other: own,
+    "other text": lambda own, other: other,
+    "half of the text": lambda own, other: first_half(own),
+    "the text and half of another one": lambda own, other: f"{own} {first_half(other)}",
+}
+CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "no text, clean": lambda samples: samples,
+    f"no text, white noise at {SNR:g} dB": add_noise,
+    "no text, clipped": clip,
+}
+
+
+def measure(tts: valle.TTS, utterances: list[kaldi.Utterance]) -> dict[str, list[bool]]:
+    """Return for each kind of prompt whether it was reported, without prompts that are errors."""
+    flags: dict[str, list[bool]] = {name: [] for name in (*TEXTS, *CHANGES)}
+
+    def add(name: str, path: Path, text: str | None) -> None:
+        flag = is_reported(tts, path, text)
+        if flag is not None:
+            flags[name].append(flag)
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "prompt.wav"
-        for index, u in enumerate(track(chosen, description="prompts")):
-            sound = audio.read(u.path, 16_000, start=u.start, end=u.end)
-            other = chosen[(index + len(chosen) // 2) % len(chosen)].text
-            sound.save(path)
-            for name, change in texts.items():
-                told = reported(tts, path, change(u.text, other))
-                if told is not None:
-                    flags[name].append(told)
-            for name, alter in changes.items():
-                audio.write(path, alter(sound.samples), 16_000)
-                told = reported(tts, path, None)
-                if told is not None:
-                    flags[f"no text, {name}"].append(told)
+        for index, utterance in enumerate(track(utterances, description="prompts")):
+            recording = audio.read(utterance.path, SAMPLE_RATE, start=utterance.start, end=utterance.end)
+            other = utterances[(index + len(utterances) // 2) % len(utterances)].text
+            recording.save(path)
+            for name, change_text in TEXTS.items():
+                add(name, path, change_text(utterance.text, other))
+            for name, change_audio in CHANGES.items():
+                audio.write(path, change_audio(recording.samples), SAMPLE_RATE)
+                add(name, path, None)
+    return flags
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="data directory with correct transcripts")
+    parser.add_argument("--utterances", type=int, default=200, help="number of recordings (200)")
+    parser.add_argument("--model", default="small", help="run directory, or name of a bundled model (small)")
+    args = parser.parse_args()
+    tts = valle.load(args.model)
+    with_durations = kaldi.with_durations(kaldi.read(args.data))
+    candidates = [u for u in with_durations if MIN_DURATION <= (u.duration or 0) <= MAX_PROMPT]
+    utterances = candidates[:: max(1, len(candidates) // args.utterances)][: args.utterances]
+    flags = measure(tts, utterances)
     print("| prompt | reported (95 % interval) |\n|---|---|")
     for name, results in flags.items():
-        print(f"| {name} | {rate(results)} |")
+        print(f"| {name} | {format_rate(results)} |")
 
 
 if __name__ == "__main__":

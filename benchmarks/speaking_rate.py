@@ -1,9 +1,9 @@
-"""How fast are the fastest speakers? What the lower bound on the length of synthesized speech is taken from.
+"""Measure the durations of utterances by their number of phones, from which the minimum length of synthesis is set.
 
     python benchmarks/speaking_rate.py DATA...
 
-DATA are data directories. For utterances of so many phones it prints percentiles of their duration, without the silence
-at both ends and as recorded, and how many are shorter than the bound (`MIN_SECONDS + MIN_SECONDS_PER_PHONE * phones`).
+DATA are data directories. Prints percentiles of the duration, without and with the silence at both ends, and the share
+of utterances that are shorter than the bound of synthesis, `MIN_SECONDS + MIN_SECONDS_PER_PHONE * phones`.
 """
 
 from __future__ import annotations
@@ -22,45 +22,54 @@ from valle.errors import UserError
 from valle.synthesis.lengths import MIN_SECONDS, MIN_SECONDS_PER_PHONE
 from valle.text import TextUnits, normalize
 
-EDGES = (1, 3, 6, 12, 25, 50, 100, 1000)  # phones
+# Bounds of the groups of utterances, in phones.
+EDGES = (1, 3, 6, 12, 25, 50, 100, 1000)
 PERCENTILES = (0.5, 1, 5, 50)
-WINDOW = 0.02  # seconds
-BELOW_SPEECH = 30.0  # decibels under the loudest 5 % of the windows; quieter ones at either end are silence
+SAMPLE_RATE = 16_000
+WINDOW_SECONDS = 0.02
+# Windows at either end are silence if they are this many decibels below the loudest 5 % of the windows.
+SILENCE_BELOW_SPEECH = 30.0
 
 
-def spoken_seconds(samples: np.ndarray, sample_rate: int) -> float:
-    """Seconds from the first sound to the last: (time,) samples."""
-    size = round(WINDOW * sample_rate)
+def trimmed_seconds(samples: np.ndarray, sample_rate: int) -> float:
+    """Return the duration of (time,) samples without the silence at both ends."""
+    size = round(WINDOW_SECONDS * sample_rate)
     frames = samples[: len(samples) // size * size].reshape(-1, size)
     level = 10 * np.log10(np.square(frames).mean(1) + 1e-12)
-    loud = np.flatnonzero(level > np.percentile(level, 95) - BELOW_SPEECH)
-    return float(loud[-1] - loud[0] + 1) * WINDOW
+    loud = np.flatnonzero(level > np.percentile(level, 95) - SILENCE_BELOW_SPEECH)
+    return float(loud[-1] - loud[0] + 1) * WINDOW_SECONDS
+
+
+def measure(directories: list[Path]) -> np.ndarray:
+    """Return (utterances, 3): number of phones, duration without silence at both ends, and duration, in seconds."""
+    units = TextUnits()
+    rows = []
+    for directory in directories:
+        for utterance in track(kaldi.read(directory), description=str(directory)):
+            # Texts that cannot be phonemized are skipped.
+            try:
+                phones = units.phones(units([normalize(utterance.text)])[0])
+            except UserError:
+                continue
+            recording = audio.read(utterance.path, SAMPLE_RATE, start=utterance.start, end=utterance.end)
+            rows.append((phones, trimmed_seconds(recording.samples, SAMPLE_RATE), recording.duration))
+    return np.array(rows)
 
 
 def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, nargs="+")
+    parser.add_argument("data", type=Path, nargs="+", help="data directories")
     args = parser.parse_args()
-    units = TextUnits()
-    found = []
-    for directory in args.data:
-        for u in track(kaldi.read(directory), description=str(directory)):
-            try:
-                phones = units.phones(units([normalize(u.text)])[0])
-            except UserError:
-                continue
-            samples = audio.read(u.path, 16_000, start=u.start, end=u.end).samples
-            found.append((phones, spoken_seconds(samples, 16_000), len(samples) / 16_000))
-    table = np.array(found)
+    table = measure(args.data)
     shares = ", ".join(f"{p:g} %" for p in PERCENTILES)
-    print(f"| phones | utterances | seconds spoken: {shares} | with silence: {shares} | shorter than the bound |")
+    print(f"| phones | utterances | seconds without silence: {shares} | with silence: {shares} | below the bound |")
     print("|---|---|---|---|---|")
     for low, high in pairwise(EDGES):
-        some = table[(table[:, 0] >= low) & (table[:, 0] < high)]
-        if len(some):
-            cells = [", ".join(f"{x:.2f}" for x in np.percentile(some[:, i], PERCENTILES)) for i in (1, 2)]
-            shorter = np.mean(some[:, 2] < MIN_SECONDS + MIN_SECONDS_PER_PHONE * some[:, 0])
-            print(f"| {low} to {high - 1} | {len(some)} | {' | '.join(cells)} | {100 * shorter:.1f} % |")
+        group = table[(table[:, 0] >= low) & (table[:, 0] < high)]
+        if len(group):
+            cells = [", ".join(f"{x:.2f}" for x in np.percentile(group[:, i], PERCENTILES)) for i in (1, 2)]
+            below = np.mean(group[:, 2] < MIN_SECONDS + MIN_SECONDS_PER_PHONE * group[:, 0])
+            print(f"| {low} to {high - 1} | {len(group)} | {' | '.join(cells)} | {100 * below:.1f} % |")
 
 
 if __name__ == "__main__":

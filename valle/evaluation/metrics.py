@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -112,6 +113,24 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray, axis: int = -1) -> np.
     """Divide the sums of two arrays along an axis; the sum of the numerator where that of the denominator is 0."""
     total = denominator.sum(axis)
     return numerator.sum(axis) / np.where(total == 0, 1, total)
+
+
+def wilson_interval(count: float, total: int) -> tuple[float, float]:
+    """Compute the 95 % Wilson interval of a proportion.
+
+    Args:
+        count: Number of successes.
+        total: Number of trials.
+
+    Returns:
+        Bounds in [0, 1].
+    """
+    z = 1.96
+    share = count / total
+    centre = share + z * z / (2 * total)
+    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    scale = 1 + z * z / total
+    return max(0.0, (centre - half) / scale), (centre + half) / scale
 
 
 def estimate(metric: Metric, scores: Iterable[Score]) -> Estimate:
