@@ -1,35 +1,35 @@
 #!/usr/bin/env bash
-# The bundled model `small`: a corpus spoken by every synthesizer that is installed and by people, a codec whose first
-# codebook is phonetic, an AR and a NAR model, scores for voices they have never heard, and the folders that are bundled.
+# The bundled model `small`: a corpus of synthesized and recorded speech, a codec with a phonetic first codebook, an AR and a
+# NAR model, scores for unseen speakers, and the export of the bundled folders.
 #
-# Stages: 0 sentences and speech, 1 people's recordings, 2 codec, 3 tokenize, 4 AR, 5 NAR, 6 synthesize, 7 score, 8 export.
-# A stage that was stopped goes on where it was when the same command is started again.
+# Stages: 0 sentences and synthesized speech, 1 recordings, 2 codec, 3 tokenize, 4 AR, 5 NAR, 6 synthesize, 7 score, 8 export.
+# An interrupted stage continues when the same command is run again.
 #
-# The synthesizers: pip install -r requirements.txt; apt-get install flite festival festvox-us-slt-hts festvox-kallpc16k
-# festvox-kdlpc16k. More text: apt-get install fortunes bible-kjv-text. What is missing is said and left out.
+# Synthesizers: pip install -r requirements.txt; apt-get install flite festival festvox-us-slt-hts festvox-kallpc16k
+# festvox-kdlpc16k. More text: apt-get install fortunes bible-kjv-text. Missing ones are reported and left out.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 stage=0
 stop_stage=8
-people=                # recordings in LibriSpeech's layout, the folder over train-clean-100; empty: none
+people=                # recordings in LibriSpeech's layout, the parent folder of train-clean-100; empty: none
 people_part=train-clean-100
-held_out=              # file that names the people who are never trained on; with --people
+held_out=              # file of the speakers held out from training, one per line; with --people
 recordings=            # list FILE|SPEAKER|TEXT of more recordings for the AR model (valle-prepare list); empty: none
-kokoro_voices=24       # each speaks 22 sentences, at about real time on two cores; 0: none
-kokoro_held_out=2      # and so many that are tested, one for validation besides
+kokoro_voices=24       # training voices of Kokoro, 22 sentences each, at about real time on two cores; 0: none
+kokoro_held_out=2      # voices of Kokoro for the test; one more is for validation
 seed=0
-codec=small            # bundled codec or folder; train: stage 2 trains `mini` on, into $exp/codec/exported
+codec=small            # bundled codec or folder; train: stage 2 fine-tunes `mini`, exported to $exp/codec/exported
 codec_config=../../recipes/codec/small.yaml
 ar_config=../../recipes/bundled/ar.yaml
 nar_config=../../recipes/bundled/nar.yaml
-init=none              # bundled model or run directory that both trainings go on from; none: from nothing
-codec_options=         # further options for the codec's training, e.g. "--trainer.max_steps 20"
-ar_options=            # for the AR model's
-nar_options=           # and for the NAR model's
-synth_options=         # further options of valle-synth
+init=none              # bundled model or run directory to initialize both models from; none: random weights
+codec_options=         # more options for the training of the codec, e.g. "--trainer.max_steps 20"
+ar_options=            # more options for the training of the AR model
+nar_options=           # more options for the training of the NAR model
+synth_options=         # more options of valle-synth
 exp=exp
-results=               # file that gets the tables of scores; empty: RESULTS.md of $exp
+results=               # file for the tables of scores; empty: RESULTS.md in $exp
 model=                 # folder for the exported model; empty: $exp/small
 
 . ../utils/parse_options.sh
@@ -44,13 +44,13 @@ fi
 init_options=(--init_from "$init")
 [ "$init" != none ] || init_options=()
 
-# speak NAME ENGINE LINES CAST FIRST:END UTTERANCES FIRST_LINE
+# speak NAME ENGINE LINES CAST FIRST:END UTTERANCES FIRST_LINE: synthesize the data directory data/NAME.
 speak() {
   step "0-$1" python local/speak.py "$2" "data/local/$3.txt" "data/$1" --speakers "$4" --only "$5" \
     --utterances "$6" --first-line "$7" --seed "$seed"
 }
 
-if wanted 0; then
+if stage_selected 0; then
   step 0-sentences python local/sentences.py data/local/lines.txt --lines 12000 --seed "$seed"
   head -n 11600 data/local/lines.txt >data/local/train.txt
   tail -n 400 data/local/lines.txt >data/local/test.txt
@@ -58,7 +58,7 @@ if wanted 0; then
   speak flite flite train 21 0:18 160 0
   speak piper piper train 14 0:12 160 2880
   speak festival festival train 9 : 40 4800
-  # Short texts, each with other speech of its voice as an untranscribed prompt.
+  # Short texts, each with other speech of the same voice as an untranscribed prompt.
   step 0-short-lines python local/short_phrases.py data/local/short.txt --lines 700 --seed "$seed"
   speak flite_short flite short 21 0:18 38 0
   [ ! -f data/flite_short/wav.scp ] || step 0-short-prompts valle-prepare prompts data/flite_short
@@ -74,7 +74,7 @@ if wanted 0; then
   fi
 fi
 
-if wanted 1 && [ -n "$people" ]; then
+if stage_selected 1 && [ -n "$people" ]; then
   step 1-people valle-prepare librispeech "$people" data/recordings --parts "$people_part"
   if [ -n "$held_out" ]; then
     step 1-split valle-prepare split "data/recordings/$people_part" data/people_train data/people_heldout --speaker-list "$held_out"
@@ -82,17 +82,17 @@ if wanted 1 && [ -n "$people" ]; then
     step 1-split valle-prepare split "data/recordings/$people_part" data/people_train data/people_heldout --speakers 20
   fi
   step 1-align valle-prepare align data/people_train
-  # Those that say something else than their text would teach codes that are not of the phones spoken.
+  # Recordings that do not match their transcripts would teach wrong phones: train only on the aligned ones.
   step 1-aligned valle-prepare subset data/people_train data/people --min-seconds 0 --max-seconds 40 --aligned
   step 1-speed valle-prepare speed data/people data/people_resampled \
     --factors 0.84 0.88 0.92 0.96 1.04 1.08 1.12 1.16
   step 1-short valle-prepare excerpts data/people data/people_short --words 1,5 --seed "$seed"
   step 1-phrases valle-prepare excerpts data/people data/people_phrases --words 6,12 --seed "$seed"
-  # The NAR model needs voices more than it needs to be told what they say.
+  # The NAR model benefits more from many voices than from exact transcripts, so it gets the others, too.
   step 1-more valle-prepare speed data/people_train data/people_more --factors 0.88 0.96 1 1.04 1.12
 fi
 
-if wanted 1 && [ -n "$recordings" ]; then
+if stage_selected 1 && [ -n "$recordings" ]; then
   step 1-recordings valle-prepare list "$recordings" data/listed
   step 1-recordings-align valle-prepare align data/listed
   step 1-recordings-aligned valle-prepare subset data/listed data/more --min-seconds 0 --max-seconds 15 --aligned
@@ -101,49 +101,49 @@ if wanted 1 && [ -n "$recordings" ]; then
   step 1-recordings-prompts valle-prepare prompts data/more --seed "$seed"
 fi
 
-# there FOLDER SET...: as Lightning's list, FOLDER/SET for each set of which there is data.
-there() {
-  local name found= folder=$1
+# existing FOLDER SET...: print FOLDER/SET for each set that has data, as a list for Lightning.
+existing() {
+  local name existing_sets= folder=$1
   shift
   for name in "$@"; do
-    [ ! -f "data/$name/wav.scp" ] || found=$found,$folder/$name
+    [ ! -f "data/$name/wav.scp" ] || existing_sets=$existing_sets,$folder/$name
   done
-  echo "[${found#,}]"
+  echo "[${existing_sets#,}]"
 }
 train_sets=(flite festival piper kokoro espeak/train people people_resampled)
-# For the AR model alone: speech after untranscribed prompts, and short texts.
+# Only for the AR model: speech after untranscribed prompts, and short texts.
 prompted_sets=(flite_short people_short people_phrases more more_short)
 valid_sets=(flite_valid piper_valid kokoro_valid espeak/valid)
 
-# These to train on twice and three times: the voices that are most like what is to come.
+# Sets that are given two or three times weigh more: their voices are most similar to those of users.
 codec_data=(
-  --data.init_args.train "$(there data "${train_sets[@]}" kokoro people people)"
-  --data.init_args.valid "$(there data "${valid_sets[@]}")"
+  --data.init_args.train "$(existing data "${train_sets[@]}" kokoro people people)"
+  --data.init_args.valid "$(existing data "${valid_sets[@]}")"
 )
-if wanted 2 && [ -n "$train_codec" ]; then
+if stage_selected 2 && [ -n "$train_codec" ]; then
   step 2-codec $train_cmd valle-train fit --config "$codec_config" --trainer.default_root_dir "$exp/codec" --init_from mini \
     "${codec_data[@]}" $codec_options
   step 2-export python -m valle.training.export_codec "$exp/codec/last.ckpt" "$codec" --provenance provenance.json
 fi
 
-if wanted 3; then
+if stage_selected 3; then
   for set in "${train_sets[@]}" people_more "${prompted_sets[@]}" "${valid_sets[@]}"; do
     [ ! -f "data/$set/wav.scp" ] ||
       step "3-tokenize-${set//\//-}" $tokenize_cmd valle-tokenize "data/$set" "dump/$set" --codec "$codec" --shard-size 300
   done
 fi
 
-# Once more those that are most like what is to come, and few.
-valid_options=(--data.init_args.valid "$(there dump "${valid_sets[@]}")")
-ar_data=(--data.init_args.train "$(there dump "${train_sets[@]}" kokoro people "${prompted_sets[@]}" people_short more_short)" "${valid_options[@]}")
-nar_data=(--data.init_args.train "$(there dump "${train_sets[@]}" kokoro people people_more)" "${valid_options[@]}")
+# The same for the AR and NAR models, and for small sets.
+valid_options=(--data.init_args.valid "$(existing dump "${valid_sets[@]}")")
+ar_data=(--data.init_args.train "$(existing dump "${train_sets[@]}" kokoro people "${prompted_sets[@]}" people_short more_short)" "${valid_options[@]}")
+nar_data=(--data.init_args.train "$(existing dump "${train_sets[@]}" kokoro people people_more)" "${valid_options[@]}")
 
-if wanted 4; then
+if stage_selected 4; then
   step 4-ar $train_cmd valle-train fit --config "$ar_config" --trainer.default_root_dir "$exp/ar" \
     "${ar_data[@]}" ${init_options[@]+"${init_options[@]}"} $ar_options
 fi
 
-if wanted 5; then
+if stage_selected 5; then
   step 5-nar $train_cmd valle-train fit --config "$nar_config" --trainer.default_root_dir "$exp/nar" \
     "${nar_data[@]}" ${init_options[@]+"${init_options[@]}"} $nar_options
 fi
@@ -151,7 +151,7 @@ fi
 heldout_people=()
 [ ! -f data/people_heldout/wav.scp ] || heldout_people=(--people data/people_heldout)
 
-if wanted 6; then
+if stage_selected 6; then
   step 6-people-list python local/test_list.py data/people.tsv data/local/test.txt ${heldout_people[@]+"${heldout_people[@]}"}
   step 6-voices-list python local/test_list.py data/voices.tsv data/local/test.txt \
     --voices data/kokoro_heldout data/piper_heldout data/flite_heldout data/espeak/test_unseen
@@ -161,7 +161,7 @@ if wanted 6; then
   done
 fi
 
-if wanted 7; then
+if stage_selected 7; then
   for set in people voices; do
     [ "$(wc -l <"data/$set.tsv")" -gt 1 ] || continue
     step "7-score-$set" $decode_cmd valle-eval "data/$set.tsv" "$exp/$set/wav" "$exp/$set/report" --codec "$codec" \
@@ -171,6 +171,6 @@ if wanted 7; then
   done
 fi
 
-if wanted 8; then
+if stage_selected 8; then
   step 8-export python -m valle.training.export_model "$exp" "${model:-$exp/small}" --provenance provenance.json
 fi

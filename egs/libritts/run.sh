@@ -2,13 +2,13 @@
 # LibriTTS (Zen et al. 2019, OpenSLR 60): VALL-E on 585 hours of read English.
 #
 # Stages: 0 download, 1 data directories, 2 tokenize, 3 AR, 4 NAR, 5 synthesize, 6 score.
-# A stage that was stopped goes on where it was when the same command is started again.
+# An interrupted stage continues when the same command is run again.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 . ../utils/options.sh
 stage=0
-corpus=downloads/LibriTTS   # where the corpus is, or shall be
+corpus=downloads/LibriTTS   # folder of the corpus, or to download it to
 train_parts=train-clean-100,train-clean-360,train-other-500
 valid_part=dev-clean
 test_part=test-clean
@@ -22,13 +22,13 @@ nar_config=../../recipes/libritts/nar.yaml
 train_sets=$train_parts valid_sets=$valid_part test_set=$test_part
 parts=$(echo "$train_parts,$valid_part,$test_part" | tr ',' '\n' | sort -u)
 
-if wanted 0; then
+if stage_selected 0; then
   for part in $parts; do
     step "0-download-$part" bash ../utils/download.sh "https://www.openslr.org/resources/60/$part.tar.gz" "$corpus"
   done
 fi
 
-if wanted 1; then
+if stage_selected 1; then
   step 1-prepare valle-prepare libritts "$corpus" data --parts "$(echo $parts | tr ' ' ',')"
   for part in $parts; do
     step "1-validate-$part" valle-prepare validate "data/$part"

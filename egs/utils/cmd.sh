@@ -1,9 +1,11 @@
-# How steps are run: here, or through SLURM. Set these in the environment, or put a cmd.sh of your own in this one's place.
+# Commands that run the steps: empty to run them on this machine, or for example SLURM's srun. Set them in the environment,
+# or replace this file in the folder of a recipe.
+#
 #   train_cmd="srun --ntasks-per-node=8 --nodes=2 --gres=gpu:8 --signal=TERM@120"
-#                                            a rank a GPU on two nodes, for `--train-options "--trainer.devices 8
-#                                            --trainer.num_nodes 2"`; two minutes before the end of its time a run saves
-#                                            itself, and the same command goes on
-#   tokenize_cmd="srun --ntasks=16"          each task is a rank and writes its own shards
+#     One rank per GPU on two nodes, with `--train-options "--trainer.devices 8 --trainer.num_nodes 2"`. Two minutes before
+#     the time limit the run saves a checkpoint, from which the same command continues.
+#   tokenize_cmd="srun --ntasks=16"
+#     Each task is a rank and writes its own shards.
 train_cmd=${train_cmd:-}
 tokenize_cmd=${tokenize_cmd:-}
 decode_cmd=${decode_cmd:-}

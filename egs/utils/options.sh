@@ -1,13 +1,13 @@
-# Options that all recipes over experiment.sh have; a run.sh sources this first and then says what is different.
+# Default options of the recipes that use experiment.sh. A run.sh sources this file first and then sets what differs.
 stop_stage=6
 codec=encodec_24khz
-codec_dir=             # where the codec's weights lie; empty: its own place, or its download
-train_options=         # further options for both trainings, e.g. "--trainer.devices 8 --trainer.num_nodes 2"
-init=none              # bundled model or run directory that both trainings go on from; none: from nothing
-init_learning_rate=1e-4   # peak of the learning rate then
-shard_size=1000
-test_utterances=200    # scored
+codec_dir=             # folder of the codec's weights; empty: the cache, or a download
+train_options=         # more options for both trainings, e.g. "--trainer.devices 8 --trainer.num_nodes 2"
+init=none              # bundled model or run directory to initialize both models from; none: random weights
+init_learning_rate=1e-4   # peak learning rate when initialized from a model
+shard_size=1000        # utterances per shard of tokens
+test_utterances=200    # utterances to synthesize and score
 recognizer=whisper-tiny.en
 speaker_encoder=resemblyzer
 exp=exp
-results=               # file that gets the table of scores, and what made it; empty: RESULTS.md of $exp
+results=               # file for the table of scores and the commands that made it; empty: RESULTS.md in $exp

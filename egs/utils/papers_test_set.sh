@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The papers' test set: LibriSpeech test-clean, the utterances of 4 to 10 seconds (VALL-E, section 5.2: 2.2 hours).
+# Prepare the papers' test set: the utterances of 4 to 10 seconds of LibriSpeech test-clean (VALL-E, section 5.2: 2.2 hours).
 #   papers_test_set.sh LIBRISPEECH DATA     writes DATA/test-clean and DATA/test-clean-4-10s
-# and then, for VALL-E 2's two settings (section 4.1.3) with five-time sampling:
+# Then, for the two settings of VALL-E 2 (section 4.1.3) with five candidates per sentence:
 #   valle-synth --data DATA/test-clean-4-10s --protocol continuation --num-candidates 5 --output-dir OUT ...
 #   valle-synth --data DATA/test-clean-4-10s --protocol reference    --num-candidates 5 --output-dir OUT ...
 #   valle-eval DATA/test-clean-4-10s OUT OUT/report --select sort --recognizer facebook/hubert-large-ls960-ft

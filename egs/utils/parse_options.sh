@@ -1,8 +1,8 @@
-# Turns every variable set above the line that sources this file into an option: --some-name VALUE sets some_name.
-# A relative path is seen from where the user stands: $OLDPWD, since a run.sh first goes to its own folder.
-# Afterwards $recipe_command is the command as it was given, to be told beside its results.
+# Make an option of every variable set above the line that sources this file: --some-name VALUE sets some_name. The comment
+# after a variable is the help text of its option. Relative paths are relative to the folder of the caller, $OLDPWD, since a
+# run.sh changes to its own folder first. Afterwards $recipe_command is the command line, to be recorded beside the results.
 
-# The options of a run.sh, and of options.sh where it sources that: name, default, what the comment behind says.
+# Print the options of a run.sh, including those of options.sh if it sources that, with help text and default.
 list_options() {
   {
     ! grep -q '^\. \.\./utils/options\.sh' "${0##*/}" || cat ../utils/options.sh
@@ -29,8 +29,8 @@ list_options() {
     }'
 }
 
-# VALUE of option NAME, absolute where it is a path: one that the recipe makes, or one that is there.
-seen_from_caller() {
+# Print the VALUE of option NAME, as an absolute path if the recipe writes it or if it exists.
+absolute_value() {
   case "$1:$2" in
     *:/* | *: | results:none) printf '%s' "$2" ;;
     exp:* | results:* | list:*) printf '%s' "$OLDPWD/$2" ;;
@@ -57,7 +57,7 @@ while [ $# -gt 0 ]; do
         echo "$0: option $1 needs a value" >&2
         exit 2
       fi
-      printf -v "$name" '%s' "$(seen_from_caller "$name" "$2")"
+      printf -v "$name" '%s' "$(absolute_value "$name" "$2")"
       shift 2 ;;
     *)
       echo "$0: unexpected argument $1; options are --name VALUE, see $0 --help" >&2

@@ -1,4 +1,4 @@
-# The environment that `make setup` made, unless another one is active.
+# Use the environment that `make setup` creates, unless another one is active.
 root=$(cd ../.. && pwd)
 if [ -z "${VIRTUAL_ENV:-}" ] && [ -x "$root/.venv/bin/valle-train" ]; then
   export PATH="$root/.venv/bin:$PATH"

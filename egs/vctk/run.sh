@@ -2,13 +2,13 @@
 # VCTK 0.92 (J. Yamagishi et al. 2019, CC BY 4.0): 44 hours by 110 speakers of many accents of English.
 #
 # Stages: 0 download, 1 data directories, 2 tokenize, 3 AR, 4 NAR, 5 synthesize, 6 score.
-# A stage that was stopped goes on where it was when the same command is started again.
+# An interrupted stage continues when the same command is run again.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 . ../utils/options.sh
 stage=0
-corpus=downloads/VCTK   # where the corpus is, or shall be
+corpus=downloads/VCTK   # folder of the corpus, or to download it to
 ar_config=../../recipes/vctk/ar.yaml
 nar_config=../../recipes/vctk/nar.yaml
 held_out=5             # speakers for validation, and as many for the test
@@ -19,12 +19,12 @@ held_out=5             # speakers for validation, and as many for the test
 . ../utils/stages.sh
 train_sets=train valid_sets=valid test_set=test
 
-if wanted 0; then
+if stage_selected 0; then
   step 0-download bash ../utils/download.sh \
     https://datashare.ed.ac.uk/bitstream/handle/10283/3443/VCTK-Corpus-0.92.zip "$corpus"
 fi
 
-if wanted 1; then
+if stage_selected 1; then
   step 1-prepare valle-prepare vctk "$corpus" data
   step 1-valid valle-prepare split data/all data/rest data/valid --speakers "$held_out"
   step 1-test valle-prepare split data/rest data/train data/test --speakers "$held_out"

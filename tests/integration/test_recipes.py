@@ -26,7 +26,7 @@ words=none     # file of words
 number=3
 . ../utils/parse_options.sh
 . ../utils/stages.sh
-if wanted 1; then
+if stage_selected 1; then
   step 1-say python -c "
 import sys, time
 print('begun', sys.stdout.isatty(), flush=True)
