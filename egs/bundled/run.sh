@@ -44,9 +44,9 @@ fi
 init_options=(--init_from "$init")
 [ "$init" != none ] || init_options=()
 
-# speak NAME ENGINE LINES CAST FIRST:END UTTERANCES FIRST_LINE: synthesize the data directory data/NAME.
-speak() {
-  step "0-$1" python local/speak.py "$2" "data/local/$3.txt" "data/$1" --speakers "$4" --only "$5" \
+# synthesize NAME ENGINE LINES SPEAKERS FIRST:END UTTERANCES FIRST_LINE: synthesize the data directory data/NAME.
+synthesize() {
+  step "0-$1" python local/synthesize.py "$2" "data/local/$3.txt" "data/$1" --speakers "$4" --only "$5" \
     --utterances "$6" --first-line "$7" --seed "$seed"
 }
 
@@ -55,22 +55,22 @@ if stage_selected 0; then
   head -n 11600 data/local/lines.txt >data/local/train.txt
   tail -n 400 data/local/lines.txt >data/local/test.txt
   step 0-espeak python ../mini/local/spoken.py data/espeak --voices 8 --utterances 40 --seed "$seed"
-  speak flite flite train 21 0:18 160 0
-  speak piper piper train 14 0:12 160 2880
-  speak festival festival train 9 : 40 4800
+  synthesize flite flite train 21 0:18 160 0
+  synthesize piper piper train 14 0:12 160 2880
+  synthesize festival festival train 9 : 40 4800
   # Short texts, each with other speech of the same voice as an untranscribed prompt.
   step 0-short-lines python local/short_phrases.py data/local/short.txt --lines 700 --seed "$seed"
-  speak flite_short flite short 21 0:18 38 0
+  synthesize flite_short flite short 21 0:18 38 0
   [ ! -f data/flite_short/wav.scp ] || step 0-short-prompts valle-prepare prompts data/flite_short
-  speak flite_valid flite test 21 18:19 6 100
-  speak flite_heldout flite test 21 19:21 21 110
-  speak piper_valid piper test 14 12:13 6 160
-  speak piper_heldout piper test 14 13:14 17 170
-  cast=$((kokoro_voices + 1 + kokoro_held_out))
+  synthesize flite_valid flite test 21 18:19 6 100
+  synthesize flite_heldout flite test 21 19:21 21 110
+  synthesize piper_valid piper test 14 12:13 6 160
+  synthesize piper_heldout piper test 14 13:14 17 170
+  num_speakers=$((kokoro_voices + 1 + kokoro_held_out))
   if [ "$kokoro_voices" -gt 0 ]; then
-    speak kokoro kokoro train "$cast" "0:$kokoro_voices" 22 5160
-    speak kokoro_valid kokoro test "$cast" "$kokoro_voices:$((kokoro_voices + 1))" 6 190
-    speak kokoro_heldout kokoro test "$cast" "$((kokoro_voices + 1)):" 6 200
+    synthesize kokoro kokoro train "$num_speakers" "0:$kokoro_voices" 22 5160
+    synthesize kokoro_valid kokoro test "$num_speakers" "$kokoro_voices:$((kokoro_voices + 1))" 6 190
+    synthesize kokoro_heldout kokoro test "$num_speakers" "$((kokoro_voices + 1)):" 6 200
   fi
 fi
 

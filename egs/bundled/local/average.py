@@ -1,9 +1,10 @@
-"""Export an AR model, or the average of several of the same sizes and vocabulary: a fine-tuned one and where it began.
+"""Export an AR model, or the average of several models of the same size and vocabulary.
 
     python local/average.py OUT MODEL... [--weights 0.5 0.5] [--provenance FILE.json]
 
-MODEL is a checkpoint of valle-train or an exported ar.safetensors. Writes OUT/ar.safetensors and OUT/ar.json, in half
-precision; the hyper-parameters are those of the last model.
+MODEL is a checkpoint of valle-train or an exported ar.safetensors. Writes OUT/ar.safetensors, in half precision, and
+OUT/ar.json with the hyper-parameters of the last model. Averaging a fine-tuned model with the one that it was
+initialized from retains more of what the latter can do.
 """
 
 from __future__ import annotations
@@ -22,7 +23,12 @@ from valle.models.lora import merged
 
 
 def average(states: list[dict[str, torch.Tensor]], weights: list[float]) -> dict[str, torch.Tensor]:
-    """Weighted mean of each tensor; the weights are normalized to a sum of one."""
+    """Compute the weighted mean of each tensor.
+
+    Args:
+        states: Weights of models by name.
+        weights: Weight of each model; their sum is normalized to 1.
+    """
     total = sum(weights)
     pairs = list(zip(states, weights, strict=True))
     return {name: sum((weight / total) * state[name] for state, weight in pairs) for name in states[0]}
@@ -30,29 +36,29 @@ def average(states: list[dict[str, torch.Tensor]], weights: list[float]) -> dict
 
 def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("output", type=Path)
-    parser.add_argument("models", type=Path, nargs="+")
-    parser.add_argument("--weights", type=float, nargs="+", help="one a model (default: equal)")
-    parser.add_argument("--provenance", type=Path, help="JSON object of data and licences")
+    parser.add_argument("output", type=Path, help="folder to write")
+    parser.add_argument("models", type=Path, nargs="+", help="models to average")
+    parser.add_argument("--weights", type=float, nargs="+", help="one per model (default: equal weights)")
+    parser.add_argument("--provenance", type=Path, help="JSON object that describes data and licences")
     args = parser.parse_args()
     weights = args.weights or [1.0] * len(args.models)
     if len(weights) != len(args.models):
-        raise UserError(f"--weights: {len(weights)} for {len(args.models)} models; give one a model")
+        raise UserError(f"--weights: {len(weights)} for {len(args.models)} models; give one per model")
     checkpoints = [read_checkpoint(path) for path in args.models]
     states = [merged(checkpoint["state_dict"]) for checkpoint in checkpoints]
     for path, checkpoint, state in zip(args.models, checkpoints, states, strict=True):
         shapes = {name: tensor.shape for name, tensor in state.items()}
         if shapes != {name: tensor.shape for name, tensor in states[-1].items()}:
-            raise UserError(f"{path}: has other sizes than {args.models[-1]}")
+            raise UserError(f"{path}: has another size than {args.models[-1]}; average models of the same size")
         if checkpoint["hyper_parameters"]["vocabulary"] != checkpoints[-1]["hyper_parameters"]["vocabulary"]:
-            raise UserError(f"{path}: has another vocabulary than {args.models[-1]}")
-    origin = {"torch": torch.__version__, **read_provenance(args.provenance)}
+            raise UserError(f"{path}: has another vocabulary than {args.models[-1]}; average models of the same data")
+    provenance = {"torch": torch.__version__, **read_provenance(args.provenance)}
     if len(args.models) > 1:
-        origin["average"] = " ".join(f"{weight:g}" for weight in weights)
+        provenance["average"] = " ".join(f"{weight:g}" for weight in weights)
     if "global_step" in checkpoints[-1]:
-        origin["steps"] = checkpoints[-1]["global_step"]
-    write_weights(args.output / "ar.safetensors", average(states, weights), origin)
-    description = {"hyper_parameters": dict(checkpoints[-1]["hyper_parameters"]), "provenance": origin}
+        provenance["steps"] = checkpoints[-1]["global_step"]
+    write_weights(args.output / "ar.safetensors", average(states, weights), provenance)
+    description = {"hyper_parameters": dict(checkpoints[-1]["hyper_parameters"]), "provenance": provenance}
     write_text(args.output / "ar.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
     print(f"{args.output}: {len(args.models)} models")
 

@@ -1,9 +1,9 @@
-"""Punctuate transcripts that have no marks, as LibriSpeech's: a comma at each pause, a full stop at the end.
+"""Punctuate transcripts without punctuation, such as LibriSpeech's: a comma at each pause, a full stop at the end.
 
     python local/punctuate.py DATA
 
 Rewrites the text of the data directory DATA, which needs phones.ctm (`valle-prepare align`), in lower case. A model
-trained on pauses without marks would lose the pauses at marks.
+that is trained on pauses without punctuation marks would not learn to pause at marks.
 """
 
 from __future__ import annotations
@@ -17,34 +17,46 @@ from valle.data import kaldi
 from valle.data.excerpts import phrases
 from valle.text.phonemizer import PUNCTUATION
 
-# Seconds; a shorter pause is no comma.
+# Seconds. Minimum length of a pause that becomes a comma.
 MIN_COMMA = 0.2
 
 
-def punctuated(utterances: list[kaldi.Utterance]) -> list[kaldi.Utterance]:
-    """The utterances with marks at their pauses; one without phones stays as it is."""
+def punctuate(utterances: list[kaldi.Utterance]) -> list[kaldi.Utterance]:
+    """Add punctuation marks at the pauses of utterances.
+
+    Args:
+        utterances: Utterances with durations.
+
+    Returns:
+        The utterances in lower case, with marks if they are aligned. Existing marks are not changed.
+    """
     lowered = [replace(u, text=u.text.lower()) for u in utterances]
-    made = []
-    for utterance, found in zip(lowered, phrases(lowered), strict=True):
-        parts = [
-            _marked(" ".join(p.words), ",") if p.pause >= MIN_COMMA else " ".join(p.words) for p in found if p.words
-        ]
-        made.append(replace(utterance, text=_marked(" ".join(parts).rstrip(","), ".")) if parts else utterance)
-    return made
+    result = []
+    for utterance, utterance_phrases in zip(lowered, phrases(lowered), strict=True):
+        parts = []
+        for phrase in utterance_phrases:
+            # A phrase is empty if all its words were assigned to its neighbours.
+            if phrase.words:
+                text = " ".join(phrase.words)
+                parts.append(_add_mark(text, ",") if phrase.pause >= MIN_COMMA else text)
+        text = _add_mark(" ".join(parts).rstrip(","), ".") if parts else utterance.text
+        result.append(replace(utterance, text=text))
+    return result
 
 
-def _marked(text: str, mark: str) -> str:
-    """The text with the mark after it, unless it has one."""
+def _add_mark(text: str, mark: str) -> str:
+    """Add a mark to a text that ends with none."""
     return text if text[-1] in PUNCTUATION else text + mark
 
 
 def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, help="data directory")
     args = parser.parse_args()
     utterances = kaldi.with_durations(kaldi.read(args.data))
-    kaldi.write(args.data, punctuated(utterances))
-    print(f"{args.data}: {sum(u.phones is not None for u in utterances)} of {len(utterances)} transcripts punctuated")
+    kaldi.write(args.data, punctuate(utterances))
+    count = sum(u.phones is not None for u in utterances)
+    print(f"{args.data}: {count} of {len(utterances)} transcripts punctuated")
 
 
 if __name__ == "__main__":
