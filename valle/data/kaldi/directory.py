@@ -25,7 +25,7 @@ def validate(directory: str | Path, *, allow_pipes: bool = False, language: str 
         language: espeak-ng language tag of the texts.
 
     Returns:
-        The errors as `file:line: description`; none if the directory is usable.
+        One string per error with file, line and description; none if the directory is usable.
 
     Raises:
         UserError: The directory does not exist or cannot be read.
