@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import command
 from valle.data import kaldi
 from valle.data.kaldi import Utterance
-from valle.evaluation.score import FORMER_FIELDS
+from valle.evaluation.score import FORMER_FIELDS, SYSTEMS
 
 
 @pytest.mark.parametrize(
@@ -36,18 +36,28 @@ def test_bad_input_is_one_line_and_writes_nothing(evaluated: Path, arguments: li
     assert not (evaluated / "out").exists()
 
 
-def test_score_is_the_default_command_and_scores_a_directory_named_codec(speech: Path, tmp_path: Path) -> None:
+def test_data_directory_named_codec_can_be_scored(speech: Path, tmp_path: Path) -> None:
     text = "The quick brown fox jumps over the lazy dog near the river bank."
     kaldi.write(tmp_path / "codec", [Utterance("u", speech, text, "s")])
     (tmp_path / "wav").mkdir()
     shutil.copy(speech, tmp_path / "wav" / "u.wav")
     options = ("--codec", "mini", "--recognizer", "pocketsphinx")
-    for arguments in (["score", "codec", "wav", "full"], ["./codec", "wav", "short"]):
-        command("valle-eval", *arguments, *options, cwd=tmp_path)
-        (_, _, score) = map(json.loads, (tmp_path / arguments[-1] / "scores.jsonl").read_text().splitlines())
-        assert (score["id"], score["system"]) == ("u", "synthesized")
-    done = command("valle-eval", "compare", "full", "short", cwd=tmp_path, check=False)
-    assert "fewer than two utterances" in done.stderr
+    command("valle-eval", "score", "codec", "wav", "report", *options, cwd=tmp_path)
+    scores = [json.loads(line) for line in (tmp_path / "report" / "scores.jsonl").read_text().splitlines()]
+    assert [(s["id"], s["system"]) for s in scores] == [("u", s) for s in SYSTEMS]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["./codec", "wav", "out"], ["data", "wav", "out"], ["score", "codec", "wav", "out"]]
+)
+def test_score_is_the_default_command(tmp_path: Path, arguments: list[str]) -> None:
+    done = command("valle-eval", *arguments, "--batch-size", "0", cwd=tmp_path, check=False)
+    assert "--batch-size must be at least 1" in done.stderr
+
+
+def test_options_may_precede_the_arguments_of_the_default_command(tmp_path: Path) -> None:
+    done = command("valle-eval", "--batch-size", "0", "data", "wav", "out", cwd=tmp_path, check=False)
+    assert "--batch-size must be at least 1" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["score", "compare", "codec", "watermark"])

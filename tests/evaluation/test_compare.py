@@ -21,12 +21,12 @@ def test_same_system_does_not_differ_and_a_worse_one_does() -> None:
     same = {d.metric.name: d for d in compare(a, a).differences}
     assert same["wer"].p == 1
     assert same["wer"].low == same["wer"].high == 0
-    found = compare(a, worse)
-    wer = {d.metric.name: d for d in found.differences}["wer"]
+    comparison = compare(a, worse)
+    wer = {d.metric.name: d for d in comparison.differences}["wer"]
     assert wer.b - wer.a == pytest.approx(0.1)
     assert wer.p < 0.001
     assert 0 < wer.low <= 0.1 <= wer.high
-    assert len(found.changed) == 40
+    assert len(comparison.changed) == 40
 
 
 def test_p_value_has_its_level_for_equal_systems() -> None:
@@ -52,8 +52,8 @@ def test_comparison_skips_missing_scores() -> None:
     a = {str(i): replace(SCORE, id=str(i)) for i in range(4)}
     b = dict(a)
     b["0"] = replace(a["0"], transcript=None, word_errors=None, dnsmos=None, failures={"WER": "x"})
-    found = compare(a, b)
-    counts = {d.metric.name: d.count for d in found.differences}
+    comparison = compare(a, b)
+    counts = {d.metric.name: d.count for d in comparison.differences}
     assert (counts["wer"], counts["dnsmos"], counts["sim_o"]) == (3, 3, 4)
-    assert found.changed == []
-    assert "Excluded here: 1 utterances that could not be recognized" in comparison_table("a", "b", found)
+    assert comparison.changed == []
+    assert "Excluded here: 1 utterances that could not be recognized" in comparison_table("a", "b", comparison)

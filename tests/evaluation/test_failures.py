@@ -26,11 +26,11 @@ from valle.optional import require
 
 
 def test_failed_measurement_leaves_a_reason_and_the_others_are_scored(items: list[ScoringItem], tmp_path: Path) -> None:
-    found = score_with_fakes(items, tmp_path / "out")
-    assert found["long1"].failures == found["long2"].failures == {}
-    assert found["long1"].word_errors == 0
-    assert found["long1"].sim_o == 1.0
-    short = found["short"]
+    scores = score_with_fakes(items, tmp_path / "out")
+    assert scores["long1"].failures == scores["long2"].failures == {}
+    assert scores["long1"].word_errors == 0
+    assert scores["long1"].sim_o == 1.0
+    short = scores["short"]
     assert short.failures == {
         "WER": "recognizer needs longer audio",
         "DNSMOS": "DNSMOS needs longer audio",
@@ -38,7 +38,7 @@ def test_failed_measurement_leaves_a_reason_and_the_others_are_scored(items: lis
     }
     assert [short.word_errors, short.transcript, short.early_stop, short.dnsmos, short.sim_o, short.sim_r] == [None] * 6
     assert short.seconds == pytest.approx(0.2)
-    page = found["page"]
+    page = scores["page"]
     assert list(page.failures) == ["audio"]
     assert "page.wav: is a web page or text, not a sound file" in page.failures["audio"]
     assert (page.seconds, page.wer, page.longest_loop) == (None, None, None)
@@ -46,14 +46,14 @@ def test_failed_measurement_leaves_a_reason_and_the_others_are_scored(items: lis
 
 def test_report_counts_scored_utterances_and_names_the_others(items: list[ScoringItem], tmp_path: Path) -> None:
     scores = list(score_with_fakes(items, tmp_path / "out").values())
-    found = summary(scores)
+    table = summary(scores)
     notes = failure_notes(scores)
-    assert found["synthesized"]["wer"].count == found["synthesized"]["sim_o"].count == 2
-    assert found["synthesized"]["seconds"].count == 3
-    text = markdown("t", found, notes)
+    assert table["synthesized"]["wer"].count == table["synthesized"]["sim_o"].count == 2
+    assert table["synthesized"]["seconds"].count == 3
+    text = markdown("t", table, notes)
     assert "; n = 2)" in text
     assert "- WER of synthesized not scored for 1 utterance (short): recognizer needs longer audio" in text
-    report = Report("t", items, scores, found, PROVENANCE, notes)
+    report = Report("t", items, scores, table, PROVENANCE, notes)
     write_report(tmp_path / "page.html", report, codec.load("mini"))
     page = (tmp_path / "page.html").read_text()
     assert "n = 2" in page
@@ -73,22 +73,22 @@ def test_prompt_that_cannot_be_embedded_affects_similarity_only(items: list[Scor
     (tmp_path / "page.wav").write_text("<html></html>")
     for prompt, reason in (("brief.wav", "encoder needs longer audio"), ("page.wav", "not a sound file")):
         others = [replace(items[0], prompt=tmp_path / prompt), items[3]]
-        found = score_with_fakes(others, tmp_path / f"out-{prompt}")
-        assert list(found["long1"].failures) == ["SIM"]
-        assert reason in found["long1"].failures["SIM"]
-        assert prompt in found["long1"].failures["SIM"]
-        assert found["long1"].word_errors == 0
-        assert found["long2"].sim_o == 1.0
+        scores = score_with_fakes(others, tmp_path / f"out-{prompt}")
+        assert list(scores["long1"].failures) == ["SIM"]
+        assert reason in scores["long1"].failures["SIM"]
+        assert prompt in scores["long1"].failures["SIM"]
+        assert scores["long1"].word_errors == 0
+        assert scores["long2"].sim_o == 1.0
 
 
 def test_unreadable_reference_affects_its_own_rows_only(items: list[ScoringItem], tmp_path: Path) -> None:
     (tmp_path / "page.wav").write_text("<html></html>")
     item = replace(items[0], reference=Utterance("long1", tmp_path / "page.wav", TEXT, "s"))
     scorer = Scorer([item], codec.load("mini"), FakeRecognizer(), FakeEncoder())  # type: ignore[arg-type]
-    found = {s.system: s for s in score_items([item], scorer, tmp_path / "out", {})}
-    assert found["synthesized"].failures == {}
+    scores = {s.system: s for s in score_items([item], scorer, tmp_path / "out", {})}
+    assert scores["synthesized"].failures == {}
     for system in ("recording", "codec"):
-        assert "page.wav: is a web page or text, not a sound file" in found[system].failures["audio"]
+        assert "page.wav: is a web page or text, not a sound file" in scores[system].failures["audio"]
 
 
 def test_utterances_with_failures_are_scored_again(
@@ -132,14 +132,14 @@ def test_command_scores_a_folder_with_damaged_files(speech: Path, tmp_path: Path
     done = command("valle-eval", "list.tsv", "wav", "out", "--codec", "mini", cwd=tmp_path)
     assert "Traceback" not in done.stderr
     assert "pkg_resources" not in done.stderr
-    scores = [json.loads(line) for line in (tmp_path / "out" / "scores.jsonl").read_text().splitlines()]
-    found = {s["id"]: s for s in scores}
-    assert found["whole"]["failures"] == {}
-    assert found["whole"]["sim_o"] > 0.99
-    assert "empty.wav: is empty" in found["empty"]["failures"]["audio"]
+    records = [json.loads(line) for line in (tmp_path / "out" / "scores.jsonl").read_text().splitlines()]
+    scores = {record["id"]: record for record in records}
+    assert scores["whole"]["failures"] == {}
+    assert scores["whole"]["sim_o"] > 0.99
+    assert "empty.wav: is empty" in scores["empty"]["failures"]["audio"]
     for key in ("silent", "nan"):
-        assert "SIM" in found[key]["failures"]
-        assert found[key]["sim_o"] is None
+        assert "SIM" in scores[key]["failures"]
+        assert scores[key]["sim_o"] is None
     report = (tmp_path / "out" / "report.md").read_text()
     assert "SIM of synthesized not scored for" in report
     assert "empty.wav: is empty" in report

@@ -36,11 +36,11 @@ def test_candidates_are_numbered_from_one_without_gaps(tmp_path: Path) -> None:
 def test_data_directory_without_prompts_has_no_similarity(items: list[ScoringItem], tmp_path: Path) -> None:
     paths = {item.id: item.synthesized[0] for item in items if item.id.startswith("long")}
     kaldi.write(tmp_path / "data", [Utterance(key, path, TEXT, "s") for key, path in paths.items()])
-    found = read_items(tmp_path / "data", tmp_path / "wav")
-    assert [(item.id, item.prompt) for item in found] == [("long1", None), ("long2", None)]
-    scores = list(score_with_fakes(found, tmp_path / "out").values())
+    read = read_items(tmp_path / "data", tmp_path / "wav")
+    assert [(item.id, item.prompt) for item in read] == [("long1", None), ("long2", None)]
+    scores = list(score_with_fakes(read, tmp_path / "out").values())
     assert [(s.word_errors, s.dnsmos, s.sim_o, s.speaker_correct) for s in scores] == [(0, 3.0, None, None)] * 2
-    notes = report_notes(found, scores)
+    notes = report_notes(read, scores)
     assert len(notes) == 1
     assert notes[0].startswith("SIM-o, SIM-r and speaker accuracy not scored for ")
     table = summary(scores)
@@ -48,7 +48,7 @@ def test_data_directory_without_prompts_has_no_similarity(items: list[ScoringIte
     assert "| WER |" in text
     assert "| SIM-o |" not in text
     assert notes[0] in text
-    report = Report("t", found, scores, table, PROVENANCE, notes)
+    report = Report("t", read, scores, table, PROVENANCE, notes)
     write_report(tmp_path / "page.html", report, codec.load("mini"))
     assert notes[0] in (tmp_path / "page.html").read_text()
     (tmp_path / "wav" / "prompts.scp").write_text(f"long2 {tmp_path / 'prompt.wav'}\n")

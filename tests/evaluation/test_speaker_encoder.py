@@ -23,9 +23,9 @@ def test_x_vector_model_of_transformers_gives_unit_embeddings(tmp_path: Path) ->
     narrow = {"tdnn_dim": (8, 8, 8, 8, 24), "xvector_output_dim": 12, "num_conv_pos_embeddings": 4}
     WavLMForXVector(WavLMConfig(conv_dim=(8,) * 7, **sizes, **narrow)).save_pretrained(tmp_path)
     Wav2Vec2FeatureExtractor().save_pretrained(tmp_path)
-    found = load_encoder(str(tmp_path)).embed(noise(1.0))
-    assert found.shape == (12,)
-    assert np.linalg.norm(found) == pytest.approx(1, abs=1e-5)
+    embedding = load_encoder(str(tmp_path)).embed(noise(1.0))
+    assert embedding.shape == (12,)
+    assert np.linalg.norm(embedding) == pytest.approx(1, abs=1e-5)
 
 
 def test_resemblyzer_is_imported_without_a_warning() -> None:
