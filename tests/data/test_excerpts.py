@@ -1,4 +1,4 @@
-"""Short utterances cut from aligned recordings, and untranscribed prompts of the same speaker, from data to batch."""
+"""Short utterances cut from aligned recordings, and untranscribed prompts of the same speaker."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ RATE = 16_000
 PHONE = 0.1
 
 
-def spoken(key: str, parts: list[str], path: Path, speaker: str = "a", pause: float = 0.4) -> Utterance:
-    """An utterance whose parts are spoken with pauses around them, each phone lasting `PHONE` seconds."""
+def make_utterance(key: str, parts: list[str], path: Path, speaker: str = "a", pause: float = 0.4) -> Utterance:
+    """An utterance with pauses around its parts, in which each phone lasts `PHONE` seconds."""
     phones: list[tuple[str, float]] = [("", 0.0)]
     now = pause
     for part in parts:
@@ -39,15 +39,15 @@ def spoken(key: str, parts: list[str], path: Path, speaker: str = "a", pause: fl
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
-    """Noise of 20 seconds: what the synthetic alignments of these tests belong to."""
+    """Noise of 20 seconds, the audio of the utterances of these tests."""
     path = tmp_path / "noise.wav"
     audio.write(path, np.random.default_rng(0).normal(0, 0.1, 20 * RATE).astype(np.float32), RATE)
     return path
 
 
-def test_phrases_hold_all_words_in_order_and_end_at_the_pauses(recording: Path) -> None:
+def test_phrases_contain_all_words_in_order_and_end_at_pauses(recording: Path) -> None:
     parts = ["Yes,", "the baker sold a loaf,", "thank you very much."]
-    utterance = spoken("u", parts, recording)
+    utterance = make_utterance("u", parts, recording)
     found = phrases([utterance])[0]
     assert [" ".join(phrase.words) for phrase in found] == parts
     assert all(phrase.matches_phones for phrase in found)
@@ -56,15 +56,17 @@ def test_phrases_hold_all_words_in_order_and_end_at_the_pauses(recording: Path) 
     assert phrases([replace(utterance, phones=None)]) == [[]]
 
 
-def test_excerpts_are_the_phrases_of_so_many_words_with_their_phones(recording: Path) -> None:
-    utterance = spoken("u", ["Yes,", "the baker sold a loaf,", "and then he went home to his old wife"], recording)
+def test_excerpts_are_phrases_of_the_given_length_with_their_phones(recording: Path) -> None:
+    utterance = make_utterance(
+        "u", ["Yes,", "the baker sold a loaf,", "and then he went home to his old wife"], recording
+    )
     yes, loaf = excerpts([utterance], 1, 5)
     assert (yes.text, loaf.text) == ("Yes.", "the baker sold a loaf.")
     for excerpt in (yes, loaf):
         assert excerpt.phones is not None
         assert excerpt.end is not None
-        said = [phone for phone, _ in excerpt.phones if phone]
-        assert said == [symbol for symbol in phonemize([excerpt.text])[0] if phone_class(symbol) > 0]
+        phones = [phone for phone, _ in excerpt.phones if phone]
+        assert phones == [symbol for symbol in phonemize([excerpt.text])[0] if phone_class(symbol) > 0]
         # The same phone at the same moment of the recording.
         moments = {round(excerpt.start + at, 3) for phone, at in excerpt.phones if phone}
         assert moments <= {at for phone, at in utterance.phones or () if phone}
@@ -73,14 +75,14 @@ def test_excerpts_are_the_phrases_of_so_many_words_with_their_phones(recording: 
     assert [excerpt.text for excerpt in excerpts([utterance], 6, 9)] == ["and then he went home to his old wife."]
 
 
-def test_a_phrase_whose_phones_are_not_those_of_its_words_is_no_excerpt(recording: Path) -> None:
-    utterance = spoken("u", ["Yes,", "the baker sold a loaf."], recording)
+def test_a_phrase_with_other_phones_than_its_words_is_not_cut_out(recording: Path) -> None:
+    utterance = make_utterance("u", ["Yes,", "the baker sold a loaf."], recording)
     wrong = replace(utterance, text="Yes, extraordinarily incomprehensible misunderstandings everywhere again.")
     assert all(excerpt.text == "Yes." for excerpt in excerpts([wrong], 1, 5))
 
 
-def test_a_whole_utterance_is_no_excerpt(recording: Path) -> None:
-    assert excerpts([spoken("u", ["the baker sold a loaf."], recording, pause=0.1)], 1, 5) == []
+def test_a_whole_utterance_is_not_cut_out(recording: Path) -> None:
+    assert excerpts([make_utterance("u", ["the baker sold a loaf."], recording, pause=0.1)], 1, 5) == []
 
 
 def test_prompts_are_other_speech_of_the_same_speaker(recording: Path, tmp_path: Path) -> None:
@@ -103,7 +105,7 @@ def test_prompts_are_other_speech_of_the_same_speaker(recording: Path, tmp_path:
     assert with_prompts(pool[2:], pool, seed=0)[0].prompt is None
 
 
-def test_prompts_of_a_data_directory_are_read_as_they_were_written(recording: Path, tmp_path: Path) -> None:
+def test_prompts_are_written_and_read_back(recording: Path, tmp_path: Path) -> None:
     utterances = [
         Utterance("a1", recording, "one", "a", duration=20.0, prompt=AudioSegment(recording, 1.25, 3.5)),
         Utterance("a2", recording, "two", "a", duration=20.0),
@@ -114,17 +116,19 @@ def test_prompts_of_a_data_directory_are_read_as_they_were_written(recording: Pa
 
 
 @pytest.mark.parametrize("line", ["a1 2 1 noise.wav", "a1 x 1 noise.wav", "a1 0 1", "a1 0 1 missing.wav"])
-def test_a_wrong_prompt_is_named_with_file_and_line(recording: Path, tmp_path: Path, line: str) -> None:
+def test_a_wrong_prompt_is_reported_with_file_and_line(recording: Path, tmp_path: Path, line: str) -> None:
     kaldi.write(tmp_path, [Utterance("a1", recording, "one", "a", duration=20.0)])
     (tmp_path / "utt2prompt").write_text(f"{line}\n")
-    faults = kaldi.validate(tmp_path)
-    assert len(faults) == 1
-    assert faults[0].startswith(f"{tmp_path / 'utt2prompt'}:1: 'a1'")
+    errors = kaldi.validate(tmp_path)
+    assert len(errors) == 1
+    assert errors[0].startswith(f"{tmp_path / 'utt2prompt'}:1: 'a1'")
 
 
-def test_excerpts_and_their_prompts_reach_the_training_batch(recording: Path, tmp_path: Path) -> None:
+def test_training_batches_contain_excerpts_and_their_prompts(recording: Path, tmp_path: Path) -> None:
     data, short, tokens = tmp_path / "data", tmp_path / "short", tmp_path / "tokens"
-    long = spoken("u", ["Yes,", "the baker sold a loaf of bread to the old man,", "thank you very much."], recording)
+    long = make_utterance(
+        "u", ["Yes,", "the baker sold a loaf of bread to the old man,", "thank you very much."], recording
+    )
     kaldi.write(data, [long])
     command("valle-prepare", "excerpts", data, short, "--words", "1,4")
     assert [u.text for u in kaldi.read(short)] == ["Yes.", "thank you very much."]
@@ -135,16 +139,16 @@ def test_excerpts_and_their_prompts_reach_the_training_batch(recording: Path, tm
     small = codec.load("small")
     prompts = {u.id: u.prompt for u in kaldi.read(short)}
     for key, prompt, length in zip(batch.ids, batch.prompts, batch.prompt_lengths, strict=True):
-        stretch = prompts[key]
-        assert stretch is not None
-        samples = audio.read(stretch.path, RATE, start=stretch.start, end=stretch.end).samples
+        segment = prompts[key]
+        assert segment is not None
+        samples = audio.read(segment.path, RATE, start=segment.start, end=segment.end).samples
         assert length == -(-len(samples) // small.hop)
         right = (prompt[:length] == small.encode(samples, RATE)[:, 0]).float().mean()
         assert right > 0.9  # a batch is padded, which the last frames see
 
 
 def test_excerpts_without_alignment_or_phrases_are_refused(recording: Path, tmp_path: Path) -> None:
-    kaldi.write(tmp_path / "data", [replace(spoken("u", ["Yes,", "no."], recording), phones=None)])
+    kaldi.write(tmp_path / "data", [replace(make_utterance("u", ["Yes,", "no."], recording), phones=None)])
     for words, message in (("1,5", "run valle-prepare align"), ("5,1", "--words 5,1"), ("few", "--words few")):
         failed = command(
             "valle-prepare", "excerpts", tmp_path / "data", tmp_path / "out", "--words", words, check=False
