@@ -45,8 +45,8 @@ default_role = "code"
 def link_repository_files(app: Sphinx, docname: str, source: list[str]) -> None:
     """Turn links to Markdown files outside docs/ into links to copies of the files.
 
-    MyST takes every link to a .md file for a page of the site. Written as plain relative links, they also work where the
-    repository is browsed. A file that does not exist is a warning.
+    MyST takes every link to a .md file for a page of the site. Plain relative links also work where the repository is
+    browsed. A file that does not exist is a warning.
     """
     depth = docname.count("/") + 1
     up = "../" * depth
