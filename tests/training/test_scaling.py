@@ -135,11 +135,11 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_and_names_the_batch(t
     train("ARModule", tokens, tmp_path / "run", 3, *ONE_AT_A_TIME)
     script = (
         "import torch\n"
-        "from valle.training import modules\n"
-        "step = modules.ARModule.training_step\n"
+        "from valle.training import ARModule\n"
+        "step = ARModule.training_step\n"
         "def broken(self, batch, index):\n"
         "    return step(self, batch, index) * (float('nan') if self.global_step == 5 else 1.0)\n"
-        "modules.ARModule.training_step = broken\n"
+        "ARModule.training_step = broken\n"
         "from valle.cli.train import main\n"
         "main()\n"
     )

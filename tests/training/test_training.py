@@ -26,7 +26,7 @@ from valle.models.transformer import Layout, TransformerConfig
 from valle.training import ARModule, NARModule
 from valle.training.cli import train as train_command
 from valle.training.cli import with_bases
-from valle.training.modules import whole_groups
+from valle.training.prompts import trim_to_whole_groups
 
 RECIPES = ROOT / "recipes"
 
@@ -355,11 +355,11 @@ def test_codes_are_cut_at_the_start_so_that_groups_fit() -> None:
     """VALL-E 2, section 3.1."""
     codes = torch.arange(9)[None, :, None].expand(3, -1, 8)
     lengths = torch.tensor([9, 7, 4])
-    cut, left = whole_groups(codes, lengths, 4)
+    cut, left = trim_to_whole_groups(codes, lengths, 4)
     assert left.tolist() == [8, 4, 4]
     rows = [row[:n, 0].tolist() for row, n in zip(cut, left, strict=True)]
     assert rows == [[1, 2, 3, 4, 5, 6, 7, 8], [3, 4, 5, 6], [0, 1, 2, 3]]
-    same, left = whole_groups(codes, lengths, 1)
+    same, left = trim_to_whole_groups(codes, lengths, 1)
     assert torch.equal(same, codes)
     assert torch.equal(left, lengths)
 
@@ -377,7 +377,7 @@ def test_nar_prompts_are_cut_off_or_given() -> None:
         return NARModule(["<pad>", "a"], frame_rate=10.0, **sizes, **options)  # type: ignore[arg-type]
 
     torch.manual_seed(0)
-    prompt, prompt_lengths, target, target_lengths, given = module(prompt_seconds=10.0).split(batch, prefix=False)
+    prompt, prompt_lengths, target, target_lengths, given = module(prompt_seconds=10.0).split_prompt(batch, prefix=False)
     assert prompt_lengths.tolist() == [50] + [100] * 63
     assert torch.equal(target_lengths, lengths)
     starts = prompt[:, 0, 0]
@@ -386,11 +386,11 @@ def test_nar_prompts_are_cut_off_or_given() -> None:
         assert given[row].nonzero()[:, 0].tolist() == prompt[row, : prompt_lengths[row], 0].tolist()
 
     second = module(prompt_seconds=3.0, max_prompt_seconds=30.0)
-    prompt, prompt_lengths, target, target_lengths, given = second.split(batch, prefix=True)
+    prompt, prompt_lengths, target, target_lengths, given = second.split_prompt(batch, prefix=True)
     assert not given.any()
     assert torch.equal(prompt_lengths + target_lengths, lengths)
     assert (prompt_lengths <= lengths // 2).all()
     assert 30 <= prompt_lengths.min() < 60 < 150 < prompt_lengths.max() <= 200
     for row in range(64):
         assert (prompt[row, 0, 0], target[row, 0, 0]) == (0, prompt_lengths[row])
-    assert second.eval().split(batch, prefix=True)[1].unique().tolist() == [30]
+    assert second.eval().split_prompt(batch, prefix=True)[1].unique().tolist() == [30]

@@ -1,7 +1,8 @@
-"""Training with Lightning: `ARModule`, `NARModule`, `CodecModule`."""
+"""Training with Lightning: `ARModule`, `NARModule` and `CodecModule`."""
 
+from valle.training.ar import ARModule
 from valle.training.codec import CodecModule
-from valle.training.modules import ARModule, NARModule
+from valle.training.nar import NARModule
 from valle.training.sharded import Sharded
 
 __all__ = ["ARModule", "CodecModule", "NARModule", "Sharded"]

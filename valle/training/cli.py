@@ -26,9 +26,10 @@ from valle.errors import UserError
 from valle.models.ar import convert_group_size
 from valle.models.lora import merged, with_adapters
 from valle.text import Vocabulary
+from valle.training.ar import ARModule
 from valle.training.callbacks import AtomicCheckpointIO, SigtermCheckpoint, TopCheckpoints
 from valle.training.codec import CodecModule
-from valle.training.modules import ARModule, NARModule
+from valle.training.nar import NARModule
 from valle.training.resume import check_resumable
 from valle.training.samples import SampleCallback
 

@@ -12,7 +12,8 @@ from valle.codec import Codec
 from valle.data.loader import Batch
 from valle.generation.engine import Request, generate
 from valle.models.sampling import SPEECH_TOP_P, Sampling
-from valle.training.modules import ARModule, NARModule
+from valle.training.ar import ARModule
+from valle.training.nar import NARModule
 
 
 class SampleCallback(L.Callback):
