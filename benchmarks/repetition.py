@@ -86,6 +86,7 @@ def plot(rows: dict[tuple[float, bool], dict[str, float]], path: Path) -> None:
 
 
 def main() -> None:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="data directory")
     parser.add_argument("--model", default="small", help="run directory, or name of a bundled model (small)")

@@ -83,6 +83,7 @@ def _score(args: argparse.Namespace) -> None:
     if args.batch_size < 1 or args.listen < 0:
         raise UserError("--batch-size must be at least 1 and --listen at least 0")
 
+    # Imported here: torch and the scoring models take seconds, which --help and errors in arguments should not.
     from valle import codec as codecs
     from valle.evaluation.failures import report_notes
     from valle.evaluation.items import read_items

@@ -31,6 +31,7 @@ class ScoreCache:
     def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
         self._path = folder / SCORE_CACHE
         self._reset_if_changed(folder, settings)
+        # Later lines replace earlier ones of the same key.
         self._scores: dict[str, Score] = {}
         for record in read_records(self._path):
             score = Score(**record["score"])

@@ -111,6 +111,7 @@ def score_codec(
         if failure:
             measured.failures.append(("codec resynthesis", failure, utterance.id))
             continue
+        # Only the codec is timed, not reading and scoring.
         measured.processing_seconds += time.perf_counter() - begin
         measured.audio_seconds += recording.duration
         codes, decoded = result
@@ -136,6 +137,7 @@ def _resynthesize(codec: Codec, recording: audio.Audio, codebooks: int) -> tuple
 
 def _match_length(decoded: np.ndarray, codec: Codec, length: int) -> np.ndarray:
     """Resample decoded samples to `SAMPLE_RATE`, and truncate or pad them to `length`."""
+    # Codecs decode whole frames, so the result can be longer than the recording.
     decoded = audio.resample(decoded, codec.sample_rate, SAMPLE_RATE)[:length]
     return np.pad(decoded, (0, length - len(decoded)))
 

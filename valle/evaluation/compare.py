@@ -110,6 +110,7 @@ def difference(metric: Metric, pairs: list[tuple[Score, Score]]) -> Difference |
     parts = [(x, y) for x, y in ((metric.parts(one), metric.parts(two)) for one, two in pairs) if x and y]
     if len(parts) < 2:
         return None
+    # Rows: numerator and denominator of A, numerator and denominator of B.
     columns = np.array([(*x, *y) for x, y in parts]).T
     low, high = interval(_gap, list(columns))
     return Difference(
@@ -145,6 +146,7 @@ def _permutation_p(columns: np.ndarray) -> float:
     observed = abs(float(_gap(*columns))) - 1e-12
     as_large = 0
     for _ in range(PERMUTATIONS // PERMUTATION_BATCH):
+        # Swapping A and B of an utterance exchanges the rows of both.
         swap = rng.random((PERMUTATION_BATCH, 1, columns.shape[1])) < 0.5
         swapped = np.where(swap, columns[[2, 3, 0, 1]], columns)
         as_large += int((np.abs(_gap(*swapped.transpose(1, 0, 2))) >= observed).sum())

@@ -26,10 +26,13 @@ def attempt(function: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
     """
     try:
         result = function(*arguments)
+    # A missing package or model would fail for every utterance, so it ends the evaluation.
     except UserError:
         raise
+    # Scoring models are third-party code that raises anything for unusual audio.
     except Exception as error:
         return None, one_line(error)
+    # NaN and infinity are no valid JSON, and would spread to the mean of the test set.
     values = np.array(list(result.values())) if isinstance(result, dict) else result
     if isinstance(values, (float, np.ndarray)) and not np.isfinite(values).all():
         return None, "the result is not a finite number"

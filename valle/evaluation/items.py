@@ -64,6 +64,7 @@ def file_state(path: Path) -> list[Any]:
     """Return path, modification time in ns and size of a file; None for the latter two where it does not exist."""
     if not path.exists():
         return [str(path), None, None]
+    # Size and modification time are read much faster than the content, which a hash would need.
     stat = path.stat()
     return [str(path), stat.st_mtime_ns, stat.st_size]
 
@@ -113,6 +114,7 @@ def _read_directory(source: Path, folder: Path) -> list[ScoringItem]:
     utterances = kaldi.read(source)
     prompts: dict[str, Path | None] = dict.fromkeys(u.id for u in utterances)
     if (folder / PROMPTS).is_file():
+        # Only a part of the data directory may have been synthesized: it is the part with prompts.
         prompts = dict(read_prompts(folder))
     items = [
         ScoringItem(

@@ -50,6 +50,7 @@ class Metric:
         return "" if value is None else format(value, self.form)
 
 
+# Headings stand in reports; names are keys of summary.json.
 METRICS = (
     Metric("wer", "WER", "word_errors", "words", ".1%", "lower", 0, "word error rate"),
     Metric("cer", "CER", "character_errors", "characters", ".1%", "lower", 0, "character error rate"),
@@ -101,9 +102,11 @@ def interval(statistic: Callable[..., np.ndarray], columns: Sequence[np.ndarray]
         paired=True,
         vectorized=True,
         n_resamples=BOOTSTRAP_RESAMPLES,
+        # Resamples computed at once, which bounds the memory.
         batch=200,
         confidence_level=CONFIDENCE_LEVEL,
         method="percentile",
+        # A fixed seed: the same scores have the same interval in every run.
         rng=np.random.default_rng(0),
     )
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
@@ -111,6 +114,7 @@ def interval(statistic: Callable[..., np.ndarray], columns: Sequence[np.ndarray]
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray, axis: int = -1) -> np.ndarray:
     """Divide the sums of two arrays along an axis; the sum of the numerator where that of the denominator is 0."""
+    # A bootstrap resample can consist of utterances without words only.
     total = denominator.sum(axis)
     return numerator.sum(axis) / np.where(total == 0, 1, total)
 
@@ -144,6 +148,7 @@ def estimate_ratio(numerator: np.ndarray, denominator: np.ndarray) -> Estimate:
     if not len(numerator):
         return Estimate(None, None, None, 0)
     value = float(ratio(numerator, denominator))
+    # A single utterance cannot be resampled.
     low, high = interval(ratio, (numerator, denominator)) if len(numerator) > 1 else (value, value)
     return Estimate(value, low, high, len(numerator))
 

@@ -48,12 +48,14 @@ class PromptEmbeddings:
         pairs = sorted({(item.prompt, item.speaker) for item in items if item.prompt is not None})
         states = json.dumps([[speaker, *file_state(prompt)] for prompt, speaker in pairs])
         self.digest = hashlib.sha256(states.encode()).hexdigest()[:16]
+        # Several utterances can share a prompt, which is embedded once.
         self._prompts: dict[Path, _PromptEmbedding] = {}
         by_speaker: dict[str, list[np.ndarray]] = {}
         for prompt, speaker in track(pairs, "prompts"):
             self._prompts[prompt] = embedding = self._embed(prompt)
             if embedding.original is not None:
                 by_speaker.setdefault(speaker, []).append(embedding.original)
+        # A speaker is represented by the mean of the embeddings of all their prompts.
         self._speakers = {speaker: normalize(np.mean(vectors, axis=0)) for speaker, vectors in by_speaker.items()}
 
     def similarities(self, item: ScoringItem, samples: np.ndarray, failures: dict[str, str]) -> dict[str, Any]:
@@ -70,6 +72,7 @@ class PromptEmbeddings:
         scores: dict[str, Any] = {"sim_o": None, "sim_r": None, "speaker_correct": None}
         if item.prompt is None:
             return scores
+        # Of an utterance that cannot be embedded, that is the reason; else a failure of the prompt is.
         prompt = self._prompts[item.prompt]
         embedding, failures["SIM"] = attempt(self._encoder.embed, samples)
         if embedding is None:

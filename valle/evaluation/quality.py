@@ -36,6 +36,7 @@ def stoi(reference: np.ndarray, samples: np.ndarray) -> float:
     """
     pystoi = require("pystoi", "eval")
     with warnings.catch_warnings():
+        # pystoi warns of too little speech and returns 1e-5, which would count as a score.
         warnings.simplefilter("error", RuntimeWarning)
         return float(pystoi.stoi(reference, samples, SAMPLE_RATE))
 

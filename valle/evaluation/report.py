@@ -95,6 +95,7 @@ def write_report(path: Path, report: Report, codec: Codec) -> None:
         codec: Encodes the audio whose codes were not saved.
     """
     jinja2 = require("jinja2", "eval")
+    # The page lists utterances in this order until it is sorted otherwise.
     synthesized = sorted((s for s in report.scores if s.system == "synthesized"), key=_worst_first)
     curves = training_curves(report.run) if report.run is not None else {}
     figures = {
@@ -103,6 +104,7 @@ def write_report(path: Path, report: Report, codec: Codec) -> None:
         **{f"Training of the {kind} model": svg for kind, svg in curves.items()},
     }
     environment = jinja2.Environment(loader=jinja2.PackageLoader("valle.evaluation", "."), autoescape=True)
+    # Texts of a test set can contain markup, so values are escaped.
     environment.filters["number"] = _format_number
     page = environment.get_template("report.html").render(
         title=report.title,
@@ -193,6 +195,7 @@ def _players(item: ScoringItem, scores: list[Score], codec: Codec) -> list[_Play
 def _read_player(name: str, path: Path, codec: Codec, score: Score | None) -> _Player | None:
     """Return the player of a file; None where it cannot be read, which the notes of the page report."""
     start, end = (score.start, score.end) if score else (0.0, None)
+    # Failures are ignored here: the scores of the same file have them.
     recording, _ = attempt_read(partial(audio.read, path, start=start, end=end))
     if recording is None:
         return None

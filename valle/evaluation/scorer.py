@@ -66,6 +66,7 @@ class Scorer:
         source = reference.path
         if not source.is_file() or (path.is_file() and path.stat().st_mtime_ns >= source.stat().st_mtime_ns):
             return
+        # An outdated file must not be scored if the new resynthesis fails.
         path.unlink(missing_ok=True)
         recording, failure = attempt_read(_read, reference, self._codec.sample_rate)
         if recording is not None:
@@ -77,12 +78,14 @@ class Scorer:
 
     def __call__(self, tasks: Sequence[ScoringTask]) -> list[Score]:
         """Return a score for each task."""
+        # Recognizers are faster on batches; everything else is scored one by one.
         recordings = [attempt_read(_read, task) for task in tasks]
         readable = [index for index, (recording, _) in enumerate(recordings) if recording is not None]
         results = self._transcribe([_resample(recordings[index][0]) for index in readable])
         transcripts = dict(zip(readable, results, strict=True))
         scores = []
         for index, (task, (recording, failure)) in enumerate(zip(tasks, recordings, strict=True)):
+            # A resynthesis cannot be read if it was not written: the reason is the failure of the codec.
             if recording is None:
                 scores.append(_unreadable_score(task, self._failed_resyntheses.get(task.path, failure)))
             else:
@@ -105,6 +108,7 @@ class Scorer:
         samples = _resample(recording)
         failures = {"WER": failure} if failure else {}
         silence = longest_silence(samples, SAMPLE_RATE)
+        # Without a transcript only the counts of words and characters are used.
         word_result = word_errors(text, transcript or "")
         characters, wrong_characters = character_errors(text, transcript or "")
         record = self._synthesis_record(task.path) if task.system == "synthesized" else {}
@@ -156,6 +160,7 @@ def read_codes(source: ScoringTask | Score, recording: Audio, codec: Codec) -> T
         (time, codebook) codes.
     """
     path = Path(source.path)
+    # The sampled codes, in which loops are exact; those of encoded audio differ slightly.
     saved = path.parent / CODES / f"{path.stem}.npy"
     if source.system == "synthesized" and saved.is_file():
         return torch.from_numpy(np.load(saved).astype(np.int64))

@@ -45,6 +45,7 @@ def score_items(
     """
     cache = ScoreCache(folder, settings)
     tasks = {item.id: _item_tasks(item, scorer, folder, selection) for item in track(items, "codec resynthesis")}
+    # Keys are computed once: a file that changes during scoring is scored again in the next run.
     keys = {task: task.cache_key() for own in tasks.values() for task in own}
     pending = [task for task, key in keys.items() if key not in cache]
     batches = [pending[start : start + batch_size] for start in range(0, len(pending), batch_size)]
@@ -52,6 +53,7 @@ def score_items(
         for task, score in zip(batch, scorer(batch), strict=True):
             cache[keys[task]] = score
 
+    # Selection comes after the cache, so that another selection needs no scoring of the same candidates.
     selected = []
     for own in tasks.values():
         scores = [cache[keys[task]] for task in own]
@@ -70,6 +72,7 @@ def _item_tasks(item: ScoringItem, scorer: Scorer, folder: Path, selection: str)
         scorer.write_resynthesis(reference, resynthesis)
         tasks.append(ScoringTask(item, "recording", reference.path, reference.start, reference.end))
         tasks.append(ScoringTask(item, "codec", resynthesis))
+    # The first candidate needs no scores of the others.
     candidates = item.synthesized if selection != "first" else item.synthesized[:1]
     tasks += [ScoringTask(item, "synthesized", path) for path in candidates]
     return tasks

@@ -27,6 +27,7 @@ def word_errors(reference: str, transcript: str) -> WordErrors:
     if not reference:
         return WordErrors(0, len(transcript.split()), False)
     output = jiwer.process_words(reference, transcript)
+    # The alignment ends with a deletion where the transcript lacks the last word.
     errors = output.substitutions + output.deletions + output.insertions
     return WordErrors(len(output.references[0]), errors, output.alignments[0][-1].type == "delete")
 
@@ -60,5 +61,6 @@ def align_words(reference: str, transcript: str) -> list[tuple[str, str]]:
         if chunk.type == "equal":
             parts.append(("equal", inserted))
         else:
+            # A substitution has words on both sides, a deletion or insertion on one.
             parts += [(kind, part) for kind, part in (("delete", deleted), ("insert", inserted)) if part]
     return parts
