@@ -29,9 +29,9 @@ def test_ljspeech_becomes_a_data_directory(tmp_path: Path) -> None:
         audio.write(tmp_path / "LJSpeech-1.1" / "wavs" / f"{line[:10]}.wav", noise(1.0, 22_050), 22_050)
     (tmp_path / "LJSpeech-1.1" / "metadata.csv").write_text("\n".join(lines) + "\n")
     command("valle-prepare", "ljspeech", tmp_path / "LJSpeech-1.1", tmp_path / "data")
-    found = kaldi.read(tmp_path / "data" / "all")
-    assert [u.text for u in found] == ["In fourteen fifty-five, Gutenberg", "printed."]
-    assert len({u.speaker for u in found}) == 1
+    result = kaldi.read(tmp_path / "data" / "all")
+    assert [u.text for u in result] == ["In fourteen fifty-five, Gutenberg", "printed."]
+    assert len({u.speaker for u in result}) == 1
     assert kaldi.validate(tmp_path / "data" / "all") == []
 
 
@@ -52,8 +52,8 @@ def test_vctk_becomes_a_data_directory(tmp_path: Path, version: str) -> None:
         rows = [rows[0], *(f"p{row}" for row in rows[1:])]
     (corpus / "speaker-info.txt").write_text("\n".join(rows) + "\n")
     command("valle-prepare", "vctk", corpus, tmp_path / "data")
-    found = kaldi.read(tmp_path / "data" / "all")
-    assert [u.speaker for u in found] == ["p225", "p225", "p226"]
+    result = kaldi.read(tmp_path / "data" / "all")
+    assert [u.speaker for u in result] == ["p225", "p225", "p226"]
     assert kaldi.validate(tmp_path / "data" / "all") == []
 
 
@@ -64,15 +64,15 @@ def test_list_of_recordings_becomes_a_data_directory(speech: Path, tmp_path: Pat
     lines.write_text("a.wav|Anna B.|Good morning.\n\nb.wav|  Good   evening. \nc.wav|Good night.\n")
     command("valle-prepare", "list", lines, tmp_path / "data")
     assert kaldi.validate(tmp_path / "data") == []
-    found = [(u.id, u.speaker, u.text, u.path.name) for u in kaldi.read(tmp_path / "data")]
-    assert found == [
+    result = [(u.id, u.speaker, u.text, u.path.name) for u in kaldi.read(tmp_path / "data")]
+    assert result == [
         ("Anna_B_-a", "Anna_B_", "Good morning.", "a.wav"),
         ("speaker-b", "speaker", "Good evening.", "b.wav"),
         ("speaker-c", "speaker", "Good night.", "c.wav"),
     ]
     command("valle-prepare", "split", tmp_path / "data", tmp_path / "rest", tmp_path / "held", "--utterances", "1")
     rest, held = kaldi.read(tmp_path / "rest"), kaldi.read(tmp_path / "held")
-    assert sorted(u.id for u in [*rest, *held]) == [key for key, *_ in found]
+    assert sorted(u.id for u in [*rest, *held]) == [key for key, *_ in result]
     assert len(held) == 1
 
 

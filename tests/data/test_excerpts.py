@@ -48,11 +48,11 @@ def recording(tmp_path: Path) -> Path:
 def test_phrases_contain_all_words_in_order_and_end_at_pauses(recording: Path) -> None:
     parts = ["Yes,", "the baker sold a loaf,", "thank you very much."]
     utterance = make_utterance("u", parts, recording)
-    found = phrases([utterance])[0]
-    assert [" ".join(phrase.words) for phrase in found] == parts
-    assert all(phrase.matches_phones for phrase in found)
-    assert found[0].start == pytest.approx(0.4)
-    assert [round(phrase.pause, 3) for phrase in found] == [0.4, 0.4, 0.4]
+    result = phrases([utterance])[0]
+    assert [" ".join(phrase.words) for phrase in result] == parts
+    assert all(phrase.matches_phones for phrase in result)
+    assert result[0].start == pytest.approx(0.4)
+    assert [round(phrase.pause, 3) for phrase in result] == [0.4, 0.4, 0.4]
     assert phrases([replace(utterance, phones=None)]) == [[]]
 
 

@@ -145,8 +145,8 @@ def test_a_wrong_segment_is_reported_and_fixed(segmented: Path, case: str) -> No
     assert any(error.startswith(f"{segmented / location}") for error in kaldi.validate(segmented))
     kaldi.fix(segmented)
     assert kaldi.check(segmented).problems == []
-    found = {u.id: (u.start, u.end) for u in kaldi.read(segmented)}
-    assert {key: found.get(key) for key in remain} == remain
+    result = {u.id: (u.start, u.end) for u in kaldi.read(segmented)}
+    assert {key: result.get(key) for key in remain} == remain
     for u in kaldi.read(segmented):
         assert len(audio.read(u.path, start=u.start, end=u.end).samples) == round((u.end - u.start) * 16_000)
 

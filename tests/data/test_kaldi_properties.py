@@ -29,7 +29,7 @@ ids = words.filter(lambda w: not w.startswith("."))
 texts = st.lists(words, min_size=1, max_size=5).map(" ".join)
 seconds = st.floats(0, 1e6, allow_nan=False)
 phones = st.lists(st.tuples(st.just("") | words.filter(lambda w: w != "sil"), seconds), min_size=1, max_size=4).map(
-    lambda found: tuple(sorted(found, key=lambda item: item[1]))
+    lambda result: tuple(sorted(result, key=lambda item: item[1]))
 )
 
 
@@ -38,15 +38,15 @@ def directories(draw: st.DrawFn) -> list[Utterance]:
     """Utterances that are all whole files or all segments, by id."""
     segments, durations = draw(st.booleans()), draw(st.booleans())
     recordings = draw(st.lists(ids, min_size=1, max_size=3, unique=True))
-    found = []
+    result = []
     for index, key in enumerate(sorted(draw(st.lists(ids, min_size=1, max_size=6, unique=True)), key=str.encode)):
         u = Utterance(key, Path("/x") / f"{index}.wav", draw(texts), draw(words), phones=draw(st.none() | phones))
         if segments:
             start, end = sorted(draw(st.lists(seconds, min_size=2, max_size=2, unique=True)))
             name = draw(st.sampled_from(recordings))
             u = replace(u, path=Path("/x") / f"{name}.wav", start=start, end=end, recording=name)
-        found.append(replace(u, duration=draw(st.floats(1e-3, 1e6))) if durations else u)
-    return found
+        result.append(replace(u, duration=draw(st.floats(1e-3, 1e6))) if durations else u)
+    return result
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -60,15 +60,15 @@ def test_phones_start_with_their_audio_after_warping_and_shortening_pauses(
     pieces.append(np.zeros(round(lengths[0] * rate)))
     speaker = Speaker("x", 0, warp, 1.0, seed if in_a_room else None)
     speech = Speech(np.concatenate(pieces).astype(np.float32), rate, phones)
-    samples, found = postprocess(speech, speaker, random.Random(seed))
-    times = [start for _, start in found]
-    assert [phone for phone, _ in found] == [phone for phone, _ in phones]
+    samples, result = postprocess(speech, speaker, random.Random(seed))
+    times = [start for _, start in result]
+    assert [phone for phone, _ in result] == [phone for phone, _ in phones]
     assert times == sorted(times)
     assert times[0] >= 0
     assert times[-1] <= len(samples) / SAMPLE_RATE
     assert np.isfinite(samples).all()
     assert np.abs(samples).max() <= 1
-    tones = [start for phone, start in found if phone]
+    tones = [start for phone, start in result if phone]
     assert tones[0] < 0.2
     for begin, following in itertools.pairwise(tones):
         assert following - begin < 0.3 / warp + 0.5  # a pause between them is short now

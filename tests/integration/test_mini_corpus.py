@@ -18,10 +18,10 @@ from voices import speakers  # isort: skip
 
 
 def test_sentences_are_distinct_varied_and_reproducible() -> None:
-    found = sentences(2000, seed=3)
-    assert found == sentences(2000, seed=3)
-    assert len(set(found)) == 2000
-    assert len({word.strip(".,?!").lower() for text in found for word in text.split()}) > 800
+    result = sentences(2000, seed=3)
+    assert result == sentences(2000, seed=3)
+    assert len(set(result)) == 2000
+    assert len({word.strip(".,?!").lower() for text in result for word in text.split()}) > 800
 
 
 def test_held_out_voices_are_not_training_voices() -> None:

@@ -113,7 +113,7 @@ class _UtteranceReader:
 
     def _utterance(self, key: str, row: Row) -> Utterance | None:
         """Combine the lines of one utterance; None if one is missing or unusable."""
-        # All parts are read before any is judged, so that one pass reports every problem.
+        # All parts are read before one is dropped, so that one pass reports every problem.
         text = self._text(key, row)
         speaker = self._speaker(key)
         utterance_id = self._id(key, row)
