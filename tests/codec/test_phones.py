@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +15,8 @@ from valle import audio, codec
 from valle.codec.quantizer import OTHER_PHONE, codebook_vectors, quantize
 from valle.codec.trained import TrainedCodec, export
 from valle.data import kaldi
-from valle.data.codec_datamodule import Clip, CropConfig, Crops
-from valle.data.forced_alignment import Aligner
 from valle.data.phoneme_timing import PhoneAlignment
 from valle.errors import UserError
-from valle.synthesis.voices import find_voice
 from valle.text import phonemize
 from valle.text.phones import ARPABET, PHONE_CLASSES, UNKNOWN, phone_class
 from valle.training.codec import CodecModule
@@ -41,60 +36,6 @@ def test_every_phone_of_english_has_a_class() -> None:
     assert phone_class("ɑːɹ") == phone_class("ɑː") == PHONE_CLASSES.index("ɑː")
     assert phone_class("ˈɔːɹ") == PHONE_CLASSES.index("ɔː")
     assert phone_class("ʁ") == UNKNOWN
-
-
-def test_alignment_finds_when_each_phone_was_spoken(corpus: Path) -> None:
-    utterances = [u for u in kaldi.read(corpus / "train") if u.phones][:12]
-    aligner = Aligner()
-    pairs = [(u, found) for u in utterances if (found := aligner.align(u)).phones]
-    assert pairs  # it gives many of espeak-ng's sounds up
-    right, by_chance = [], []
-    for truth, found in ([Clip(u, 16_000) for u in pair] for pair in pairs):
-        times = np.arange(0.05, len(truth.samples) / 16_000 - 0.1, 0.01)
-        right.append(np.mean(found.phones.classes_at(times) == truth.phones.classes_at(times)))
-        by_chance.append(np.mean(found.phones.classes_at(times) == truth.phones.classes_at(times[::-1])))
-    assert np.mean(right) > 5 * np.mean(by_chance)
-
-
-def test_only_recordings_that_say_their_text_are_aligned(tmp_path: Path) -> None:
-    voice = find_voice("clara")
-    other = "Many years later the captain remembered that distant afternoon by the sea."
-    told = kaldi.Utterance("a-1", voice.recording, voice.text, "a")
-    kaldi.write(tmp_path / "data", [told, replace(told, id="a-2", text=other)])
-    assert not (tmp_path / "data" / "phones.ctm").exists()
-    assert "1 of 2 utterances" in command("valle-prepare", "align", tmp_path / "data").stdout
-    assert [bool(u.phones) for u in kaldi.read(tmp_path / "data")] == [True, False]
-    assert not kaldi.validate(tmp_path / "data")
-
-
-def test_what_is_not_said_is_not_aligned(corpus: Path) -> None:
-    u = kaldi.read(corpus / "train")[0]
-    short = replace(u, end=0.3, text=f"{u.text} {u.text} {u.text}")
-    assert Aligner().align(short).phones is None
-
-
-def test_a_crop_has_the_phones_of_its_own_frames(tmp_path: Path) -> None:
-    """A recording whose level tells the phone: whatever the crop and its speed, each frame's class fits its sound."""
-    rng, names = random.Random(0), ["", "aɪ", "s", "ɹ"]
-    lengths = [rng.uniform(0.1, 0.4) for _ in range(60)]
-    order = [rng.randrange(4) for _ in lengths]
-    samples = np.concatenate([np.full(round(s * 16_000), 0.01 + 0.03 * k) for s, k in zip(lengths, order, strict=True)])
-    starts = np.cumsum([0.0, *(round(s * 16_000) / 16_000 for s in lengths[:-1])])
-    audio.write(tmp_path / "x.wav", samples.astype(np.float32), 16_000)
-    phones = tuple((names[k], float(start)) for k, start in zip(order, starts, strict=True))
-    config = CropConfig(sample_rate=16_000, frame_rate=50.0, seconds=1.5, augment=True)
-    crops = Crops([kaldi.Utterance("x", tmp_path / "x.wav", "", "", phones=phones)], config, 40)
-    wrong = []
-    for crop, classes in (crops[i] for i in range(40)):
-        assert classes.shape == (75,)
-        middle = crop.reshape(75, 320)[:, 140:180].mean(1).numpy()
-        # the same class, the same level, but for frames at a boundary
-        for name in set(classes.tolist()):
-            of_class = middle[classes.numpy() == name]
-            wrong.append(np.mean(np.abs(of_class - np.median(of_class)) > 0.1 * np.median(of_class)))
-    assert np.mean(wrong) < 0.1
-    unknown = Crops([kaldi.Utterance("x", tmp_path / "x.wav", "", "")], replace(config, augment=False), 1)
-    assert (unknown[0][1] == UNKNOWN).all()
 
 
 def test_the_phone_loss_reaches_the_encoder_through_the_first_codebook_alone() -> None:
