@@ -33,7 +33,7 @@ from valle.cli.common import keep_memory
 from valle.data.datamodule import TokensDataModule
 from valle.data.loader import Batch
 from valle.data.tokens import TokensConfig
-from valle.models.transformer import length_mask
+from valle.models.sequence import length_mask
 from valle.training import ARModule, NARModule
 from valle.training.cli import has_bfloat16
 

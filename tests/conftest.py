@@ -1,4 +1,4 @@
-"""Small models and real recordings that tests share."""
+"""Small models, a generated corpus and helper functions that tests share."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ import torch
 
 from valle import audio
 from valle.data import kaldi
+from valle.extensions.latent_regression import LatentRegressionNAR
 from valle.models.ar import AR
-from valle.models.nar import NAR
-from valle.models.transformer import TransformerConfig
+from valle.models.config import TransformerConfig
+from valle.models.nar import NAR, NARInputs
+from valle.models.sequence import Padded
 
 TINY = TransformerConfig(layers=2, heads=2, dim=32, ffn_dim=64, dropout=0.0)
-torch.set_num_threads(1)  # models are tiny: threads only wait for one another
+# The models are so small that threads would mostly wait for one another.
+torch.set_num_threads(1)
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parents[1]
 # Clips of LibriSpeech beside the checkout; tests that need them are skipped without them.
@@ -36,20 +39,32 @@ def ar(request: pytest.FixtureRequest) -> AR:
     return sharpen(AR(12, TINY, codebook_size=50, layout=request.param)).eval()
 
 
-@pytest.fixture(params=[("valle", 0), ("valle", 2), ("valle2", 0)], ids=["valle", "expectation", "valle2"])
+@pytest.fixture(params=["valle", "latent_regression", "valle2"])
 def nar(request: pytest.FixtureRequest) -> NAR:
     torch.manual_seed(0)
-    layout, layers = request.param
-    model = NAR(12, TINY, codebook_size=50, latent_regression_layers=layers, latent_dim=6, layout=layout)
-    if model.expectation is not None:
-        model.start_from_codebooks(torch.randn(8, 50, 6))
-        for begins_as_zero in (model.correction, model.expectation.out):
-            torch.nn.init.normal_(begins_as_zero.weight, std=0.1)
+    if request.param != "latent_regression":
+        return sharpen(NAR(12, TINY, codebook_size=50, layout=request.param)).eval()
+    model = LatentRegressionNAR(12, TINY, codebook_size=50, layers=2, latent_dim=6)
+    model.init_from_codebooks(torch.randn(8, 50, 6))
+    # These are initialized with zeros.
+    for layer in (model.correction, model.regression.out):
+        torch.nn.init.normal_(layer.weight, std=0.1)
     return sharpen(model).eval()
 
 
+def random_ids(*shape: int, high: int = 12) -> torch.Tensor:
+    """Return the same random ids, 1 to high - 1, for the same shape."""
+    return torch.randint(1, high, shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def nar_inputs(text: torch.Tensor, prompt: torch.Tensor, codes: torch.Tensor) -> NARInputs:
+    """Make inputs of a NAR model of rows without padding."""
+    parts = (text, prompt, codes)
+    return NARInputs(*(Padded(part, torch.full((len(part),), part.shape[1])) for part in parts))
+
+
 def sharpen(model: torch.nn.Module) -> torch.nn.Module:
-    """Larger random weights: differences between two computations show, and codes are not all alike."""
+    """Scale the random weights up, so that two computations differ visibly and the codes of a sequence vary."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 2:
@@ -59,7 +74,7 @@ def sharpen(model: torch.nn.Module) -> torch.nn.Module:
 
 @pytest.fixture(scope="session")
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """About 3.5 seconds of espeak-ng's voice, 16 kHz."""
+    """A recording of about 3.5 seconds at 16 kHz, synthesized by espeak-ng."""
     voice = EspeakVoice("en-us", "m3", 50, 50, 160)
     samples = espeak().synthesize("The quick brown fox jumps over the lazy dog near the river bank.", voice).samples
     path = tmp_path_factory.mktemp("speech") / "speech.wav"
@@ -68,7 +83,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(*arguments: str | Path, cwd: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run one of our commands in a process of its own."""
+    """Run a command of the environment in a new process; with `check`, assert that it succeeds."""
     environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
     done = subprocess.run(
         [str(BIN / str(arguments[0])), *map(str, arguments[1:])],
@@ -84,6 +99,7 @@ def command(*arguments: str | Path, cwd: Path | None = None, check: bool = True)
 
 
 def noise(seconds: float, rate: int = 16_000) -> np.ndarray:
+    """(time,) float32 white noise, always the same."""
     return np.random.default_rng(0).normal(0, 0.1, round(seconds * rate)).astype(np.float32)
 
 
@@ -102,7 +118,7 @@ def data_directory(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A spoken corpus of one training voice and nine held-out ones."""
+    """The corpus of the recipe `mini` with one training voice and nine held-out ones."""
     path = tmp_path_factory.mktemp("corpus")
     command("python", MINI_LOCAL / "spoken.py", path, "--voices", "1", "--utterances", "10")
     return path
@@ -110,7 +126,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tokens(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its tokens, by the bundled codec."""
+    """Tokens of the training and validation sets of `corpus`, encoded with the codec `mini`."""
     path = tmp_path_factory.mktemp("tokens")
     for subset in ("train", "valid"):
         command("valle-tokenize", corpus / subset, path / subset, "--codec", "mini", "--shard-size", "3")
@@ -121,7 +137,7 @@ TINY_OPTIONS = {"layers": 2, "heads": 2, "dim": 32, "ffn_dim": 64, "dropout": 0.
 
 
 def train_arguments(kind: str, tokens: Path, root: Path, steps: int, *more: str) -> list[str]:
-    """What `valle-train` is given for a tiny model."""
+    """The arguments of `valle-train` for a tiny model."""
     sizes = [f"--model.init_args.{name}={value}" for name, value in TINY_OPTIONS.items()]
     return [
         "fit", "--model", f"valle.training.{kind}", *sizes, "--data", "valle.data.datamodule.TokensDataModule",
@@ -135,14 +151,14 @@ def train_arguments(kind: str, tokens: Path, root: Path, steps: int, *more: str)
 def train(
     kind: str, tokens: Path, root: Path, steps: int, *more: str, script: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """`valle-train fit` of a tiny model; `script`: Python to run in the command's place, with its arguments."""
+    """Train a tiny model with `valle-train fit`, or with a Python script that gets the same arguments."""
     program = ["python", "-c", script] if script else ["valle-train"]
     return command(*program, *train_arguments(kind, tokens, root, steps, *more), check=script is None)
 
 
 @pytest.fixture(scope="session")
 def run_directory(tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of tiny AR and NAR models, hardly trained."""
+    """A run directory of tiny AR and NAR models, trained for three steps."""
     root = tmp_path_factory.mktemp("run")
     train("ARModule", tokens, root / "ar", 3)
     train(
@@ -153,7 +169,7 @@ def run_directory(tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="session")
 def evaluated(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three held-out voices of the spoken corpus by the bundled model: list.tsv, wav/, and their scores in report/."""
+    """Speech of the bundled model in three held-out voices of `corpus`: list.tsv, wav/, and the scores in report/."""
     folder = tmp_path_factory.mktemp("evaluated")
     by_speaker: dict[str, list[kaldi.Utterance]] = {}
     for u in kaldi.read(corpus / "test_unseen"):
@@ -167,4 +183,5 @@ def evaluated(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluate(folder: Path, *more: object, output: str = "report") -> subprocess.CompletedProcess[str]:
+    """Score the speech in a folder with `valle-eval`."""
     return command("valle-eval", folder / "list.tsv", folder / "wav", folder / output, "--title", "three", *more)

@@ -24,6 +24,8 @@ CLASSES = {
     "valle.data.batches.TokensDataModule": "valle.data.datamodule.TokensDataModule",
     "valle.data.crops.CropsDataModule": "valle.data.codec_datamodule.CropsDataModule",
 }
+# Former names of weights, as prefixes after the "model." of a training checkpoint.
+WEIGHTS = {"expectation.usual.": "regression.code_mean.", "expectation.": "regression."}
 _FLAG = re.compile(r"--model(\.init_args)?\.(?P<name>\w+)(?==|$)")
 
 
@@ -41,6 +43,18 @@ def rename_hyper_parameters(values: Mapping[str, Any], source: str) -> dict[str,
     for former in values.keys() & HYPER_PARAMETERS.keys():
         _warn(former, HYPER_PARAMETERS[former], source)
     return {HYPER_PARAMETERS.get(name, name): value for name, value in values.items()}
+
+
+def rename_weights(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace former names of weights by the present ones, silently: nobody writes them by hand."""
+    renamed = {}
+    for name, weight in state.items():
+        head, rest = ("model.", name[6:]) if name.startswith("model.") else ("", name)
+        for former, prefix in WEIGHTS.items():
+            if rest.startswith(former):
+                rest = prefix + rest[len(former) :]
+        renamed[head + rest] = weight
+    return renamed
 
 
 def rename_in_recipe(text: str, source: str) -> str | None:

@@ -15,13 +15,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from valle.aliases import rename_hyper_parameters
+from valle.aliases import rename_hyper_parameters, rename_weights
 from valle.errors import UserError
+from valle.extensions.latent_regression import LatentRegressionNAR
 from valle.files import write_text, write_weights
 from valle.models.ar import AR
+from valle.models.config import TransformerConfig
 from valle.models.lora import merged
 from valle.models.nar import NAR
-from valle.models.transformer import TransformerConfig
 
 BUNDLED = Path(__file__).parent / "assets" / "models"
 
@@ -59,7 +60,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         else:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         checkpoint["hyper_parameters"] = rename_hyper_parameters(checkpoint["hyper_parameters"], str(path))
-        checkpoint["state_dict"]
+        checkpoint["state_dict"] = rename_weights(checkpoint["state_dict"])
     except (
         RuntimeError,
         pickle.UnpicklingError,
@@ -89,22 +90,29 @@ def export_model(run: Path, directory: Path, provenance: dict[str, Any]) -> None
         write_text(directory / f"{kind}.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
 
 
+def _build_model(h: dict[str, Any]) -> AR | NAR:
+    """Build the model that hyper-parameters describe."""
+    sizes: dict[str, Any] = {
+        "vocabulary_size": len(h["vocabulary"]),
+        "config": TransformerConfig(h["layers"], h["heads"], h["dim"], h["ffn_dim"], h["dropout"]),
+        "codebook_size": h["codebook_size"],
+        "layout": h["layout"],
+    }
+    if "group_size" in h:
+        return AR(**sizes, group_size=h["group_size"], tie_embeddings=h["tie_embeddings"])
+    sizes["num_codebooks"] = h["num_codebooks"]
+    if h["latent_regression_layers"]:
+        return LatentRegressionNAR(**sizes, layers=h["latent_regression_layers"], latent_dim=h["latent_dim"])
+    return NAR(**sizes)
+
+
 def load_model(path: Path) -> tuple[AR | NAR, dict[str, Any]]:
     """The model in a checkpoint, ready for inference, and its hyper-parameters."""
     checkpoint = read_checkpoint(path)
     h, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
     try:
-        config = TransformerConfig(h["layers"], h["heads"], h["dim"], h["ffn_dim"], h["dropout"])
-        vocabulary_size = len(h["vocabulary"])
-        model: AR | NAR
         with torch.device("meta"):  # the weights are the file's own, read when they are used
-            if "group_size" in h:
-                model = AR(
-                    vocabulary_size, config, h["codebook_size"], h["group_size"], h["layout"], h["tie_embeddings"]
-                )
-            else:
-                sizes = h["codebook_size"], h["num_codebooks"], h["latent_regression_layers"], h["latent_dim"]
-                model = NAR(vocabulary_size, config, *sizes, h["layout"])
+            model = _build_model(h)
         model.load_state_dict({k.removeprefix("model."): value for k, value in merged(state).items()}, assign=True)
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{path}: holds no AR or NAR model of this version ({str(error).splitlines()[0]})") from error

@@ -12,7 +12,7 @@ import valle
 from valle.errors import UserError
 from valle.extensions.phone_alignment import MISSING, PAUSE, aligned, pauses_cut, phones_of, quality, spliced
 from valle.models.sampling import Sampling
-from valle.synthesis.pipeline import ATTEMPT_SEED
+from valle.synthesis.selection import ATTEMPT_SEED
 from valle.text import normalize, phonemize
 from valle.text.phones import PHONE_CLASSES, phone_class
 
@@ -157,19 +157,21 @@ def test_of_several_attempts_what_says_the_text_best_is_kept(speech: Path) -> No
     tts = valle.load("small")
     text, prompt, sampling = "The river was warm.", tts.prompt(speech), Sampling(top_p=1.0, temperature=1.3)
     draws = [
-        tts.synthesize_batch([text], [prompt], [3 + ATTEMPT_SEED * a], sampling, attempts=1)[0].codes[:, 0].numpy()
+        tts.synthesize_batch([text], [prompt], [3 + ATTEMPT_SEED * a], sampling=sampling, attempts=1)[0]
+        .codes[:, 0]
+        .numpy()
         for a in range(4)
     ]
     phones = tts.codec.phones
     assert phones is not None
-    target = phones_of(tts.symbols([text])[0])
+    target = phones_of(list(tts.encode_text(text).symbols))
     said = [phones[draw].numpy() for draw in draws]
     assert len({misread(row, target, tts.codec.frame_rate) for row in said}) > 1
     best = put_together(draws, spliced(said, target, tts.codec.frame_rate))
     best = best[pauses_cut(phones[best].numpy(), tts.codec.frame_rate)]
-    kept = tts.synthesize_batch([text], [prompt], [3], sampling, attempts=4)[0].codes
+    kept = tts.synthesize_batch([text], [prompt], [3], sampling=sampling, attempts=4)[0].codes
     assert kept[:, 0].tolist() == best.tolist()
-    two = tts.synthesize_batch([text, text], [prompt] * 2, [3, 3], sampling, candidates=2, attempts=2)
+    two = tts.synthesize_batch([text, text], [prompt] * 2, [3, 3], sampling=sampling, candidates=2, attempts=2)
     assert [s.codes.tolist() for s in two[:2]] == [s.codes.tolist() for s in two[2:]]
 
 

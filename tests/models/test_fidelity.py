@@ -8,8 +8,8 @@ import re
 import pytest
 
 from tests.conftest import ROOT
+from valle.models.config import TransformerConfig
 from valle.models.sampling import Sampling
-from valle.models.transformer import TransformerConfig
 from valle.training import ARModule, NARModule
 
 DOCUMENT = ROOT / "docs" / "fidelity.md"

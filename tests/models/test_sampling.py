@@ -1,4 +1,4 @@
-"""Sampling does what is written, and repetition aware sampling is the paper's algorithm."""
+"""Sampling: filters, and repetition aware sampling as in the paper."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from valle.models.sampling import Sampling, draw, filter_logits, sample
+from valle.models.sampling import Sampling, filter_logits, sample, sample_inverse_cdf
 
 
 def pick(probabilities: list[float], uniform: float) -> int:
@@ -47,22 +47,21 @@ def test_repetition_aware_sampling_is_the_papers_algorithm(logits, history, u1, 
     weights = torch.tensor(logits).softmax(0)
     assume(len(weights.unique()) == len(weights))  # of equally likely codes any may be the nucleus's last
     code = sample(torch.tensor([logits]), torch.tensor([history]), noise, s)
-    edges = weights.cumsum(0)
-    near = any(abs(float(edge) - u) < 1e-4 for edge in edges for u in (u1, u2, top_p))
-    expected = repetition_aware(logits, history, u1, u2, s)
-    assert near or code.item() == expected or _on_an_edge(logits, top_p, u1)
+    # Rounding decides where a uniform number or the bound of the nucleus is at a step of a distribution.
+    for u in (u1, u2):
+        assume(not on_a_step(weights, u))
+    ordered = weights.sort(descending=True).values
+    assume(not on_a_step(ordered, top_p))
+    assume(not on_a_step(filter_logits(torch.tensor(logits), None, top_p).softmax(0), u1))
+    assert code.item() == repetition_aware(logits, history, u1, u2, s)
 
 
-def _on_an_edge(logits: list[float], top_p: float, u1: float) -> bool:
-    """Whether rounding alone decides: the nucleus's bound or the draw lies within 1e-4 of a step."""
-    ordered = torch.tensor(logits).softmax(0).sort(descending=True).values.cumsum(0)
-    if bool(((ordered - top_p).abs() < 1e-4).any()):
-        return True
-    kept = filter_logits(torch.tensor(logits), None, top_p).softmax(0).cumsum(0)
-    return bool(((kept - u1).abs() < 1e-4).any())
+def on_a_step(probabilities: torch.Tensor, value: float) -> bool:
+    """Whether `value` is within 1e-4 of a step of the distribution function."""
+    return bool(((probabilities.cumsum(0) - value).abs() < 1e-4).any())
 
 
-def test_a_code_that_fills_the_window_is_drawn_again_from_the_whole_distribution() -> None:
+def test_code_that_fills_the_window_is_sampled_again_from_the_whole_distribution() -> None:
     logits = torch.tensor([[5.0, 0.0, 0.0, 0.0]])
     noise = torch.tensor([[0.5, 0.9999]])
     s = Sampling(top_p=0.5, repetition_aware=True)
@@ -71,7 +70,7 @@ def test_a_code_that_fills_the_window_is_drawn_again_from_the_whole_distribution
 
 
 @given(st.lists(st.floats(-5, 5, width=32), min_size=2, max_size=30), st.integers(1, 40), st.floats(0.01, 1.0))
-def test_filters_keep_the_most_likely_and_at_most_k(logits, top_k, top_p) -> None:
+def test_filters_retain_the_most_likely_and_at_most_k(logits, top_k, top_p) -> None:
     values = torch.tensor(logits)
     kept = filter_logits(values, top_k, top_p)
     assert kept.max() == values.max()
@@ -82,9 +81,9 @@ def test_filters_keep_the_most_likely_and_at_most_k(logits, top_k, top_p) -> Non
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=20), st.floats(0, 1, exclude_max=True))
-def test_a_draw_never_gives_what_has_no_probability(weights, uniform) -> None:
+def test_inverse_cdf_never_samples_what_has_no_probability(weights, uniform) -> None:
     if sum(weights) > 0:
-        assert weights[draw(torch.tensor(weights), torch.tensor(uniform)).item()] > 0
+        assert weights[sample_inverse_cdf(torch.tensor(weights), torch.tensor(uniform)).item()] > 0
 
 
 def test_temperature_zero_takes_the_most_likely_code() -> None:

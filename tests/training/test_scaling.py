@@ -21,7 +21,7 @@ from valle.data.datamodule import TokensDataModule
 from valle.errors import UserError
 from valle.models.ar import AR
 from valle.models.lora import add_adapters, merged
-from valle.models.transformer import TransformerConfig
+from valle.models.config import TransformerConfig
 from valle.training import ARModule
 from valle.training.cli import start_from
 

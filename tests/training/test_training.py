@@ -17,12 +17,8 @@ import valle
 from tests.conftest import BIN, ROOT, command, train
 from valle import codec
 from valle.data import kaldi
-from valle.data.loader import NEVER, Batch
+from valle.data.loader import Batch
 from valle.errors import UserError
-from valle.extensions.guided_attention import GuidedAttention, spoken_phonemes
-from valle.models.ar import AR
-from valle.models.nar import NAR
-from valle.models.transformer import Layout, TransformerConfig
 from valle.training import ARModule, NARModule
 from valle.training.cli import train as train_command
 from valle.training.cli import with_bases
@@ -265,66 +261,6 @@ def test_a_codec_is_trained_exported_and_loaded(speech: Path, tmp_path: Path) ->
             f"--trainer.default_root_dir={root}")  # fmt: skip
     command("python", "-m", "valle.training.export_codec", root / "last.ckpt", tmp_path / "codec")
     assert codec.load(tmp_path / "codec").frame_rate == 50
-
-
-@pytest.mark.parametrize("group_size", [1, 2])
-def test_each_group_of_codes_speaks_the_phoneme_that_has_begun_last(group_size: int) -> None:
-    starts = torch.tensor([[0, 2, 2, 6, NEVER], [3, 4, 5, 6, 7], [NEVER] * 5])
-    frames = torch.tensor([8, 4, 8])
-    spoken = spoken_phonemes(starts, frames, group_size).tolist()
-    if group_size == 1:
-        assert spoken == [[0, 0, 2, 2, 2, 2, 3, 3], [-1, -1, -1, 0, -1, -1, -1, -1], [-1] * 8]
-    else:
-        assert spoken == [[0, 2, 2, 3], [-1, 0, -1, -1], [-1] * 4]
-
-
-SPOKEN = [0, 2, 2, -1]  # of four steps, the last not known
-
-
-def guide_by_hand(attention: torch.Tensor) -> torch.Tensor:
-    """Of (step, key) attention: the phoneme spoken counts wholly, its neighbours half, theirs a quarter."""
-    sums = [sum(row[k] * 0.5 ** abs(k - place) for k in range(5) if abs(k - place) < 3)
-            for row, place in zip(attention, SPOKEN[:3], strict=False)]  # fmt: skip
-    return -torch.stack(sums).log().mean()  # type: ignore[arg-type]
-
-
-def test_the_guide_scores_what_the_first_head_of_a_block_attends_to() -> None:
-    torch.manual_seed(0)
-    model = AR(9, TransformerConfig(2, 2, 16, 32, 0.0), codebook_size=8)
-    phonemes, codes = torch.randint(1, 9, (1, 5)), torch.randint(0, 8, (1, 4))
-    lengths, heard = torch.tensor([5]), []
-    model.transformer.blocks[1].register_forward_pre_hook(lambda _, inputs: heard.append(inputs[0]))
-    with GuidedAttention(model, wanted=True) as guide:
-        model.loss(phonemes, lengths, codes, torch.tensor([4]))
-    query, key, _ = model.transformer.blocks[1].project_qkv(heard[0], None)  # type: ignore[operator]
-    scores = query[0, 0, 5:9] @ key[0, 0].T / 8**0.5
-    causal = torch.arange(10) > torch.arange(5, 9)[:, None]
-    loss = guide.loss(torch.tensor([SPOKEN]), lengths, first=torch.tensor([5]))
-    expected = guide_by_hand(scores.masked_fill(causal, -torch.inf).softmax(-1))
-    torch.testing.assert_close(loss, expected, atol=1e-3, rtol=1e-3)
-
-
-@pytest.mark.parametrize("layout", ["valle", "valle2"])
-def test_the_guide_of_the_nar_model_sees_the_whole_sequence_without_its_padding(layout: Layout) -> None:
-    torch.manual_seed(0)
-    model = NAR(9, TransformerConfig(2, 2, 16, 32, 0.0), codebook_size=8, layout=layout)
-    phonemes, codes = torch.randint(1, 9, (2, 5)), torch.randint(0, 8, (2, 7, 8))
-    lengths, prompts, stages = torch.tensor([5, 5]), torch.tensor([3, 3]), torch.tensor([1, 2])
-    frames, heard = torch.tensor([4, 7]), []
-    model.transformer.blocks[1].register_forward_pre_hook(
-        lambda _, inputs, named: heard.append((inputs[0], named["stage"])), with_kwargs=True
-    )
-    with GuidedAttention(model, wanted=True) as guide:
-        model.loss(phonemes, lengths, codes[:, :3], prompts, codes, frames, stages)
-    marks = 2 * (layout == "valle2")  # one of them between the text and the prompt
-    first, whole = lengths + prompts + marks // 2, lengths + prompts + marks + frames
-    x, stage = heard[0]
-    query, key, _ = model.transformer.blocks[1].project_qkv(x, stage)  # type: ignore[operator]
-    attention = (query[0, 0, first[0] : first[0] + 4] @ key[0, 0, : whole[0]].T / 8**0.5).softmax(-1)
-    spoken = torch.tensor([SPOKEN + [-1] * 3, [-1] * 7])
-    torch.testing.assert_close(
-        guide.loss(spoken, lengths, first, whole), guide_by_hand(attention), atol=1e-3, rtol=1e-3
-    )
 
 
 @pytest.mark.parametrize("module", ["ARModule", "NARModule"])

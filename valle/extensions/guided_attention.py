@@ -1,7 +1,8 @@
-"""A guide for attention, so that small models find the text soon (as arXiv 1710.08969, section 4).
+"""Guided attention: an auxiliary loss with which small models learn earlier to attend to the text.
 
-Where it is known when each phoneme is spoken, one head of every block but the first is drawn to the phoneme being
-spoken; a diagonal stands for that in the paper cited. What the other heads do is learned as before.
+Where the data has phoneme times, one head of every block but the first is trained to attend to the phoneme that is
+spoken. In arXiv 1710.08969, section 4, a diagonal stands for these times. The other heads are not affected. What it was
+worth is told in docs/experiments.md.
 """
 
 from __future__ import annotations
@@ -15,22 +16,28 @@ from torch import Tensor, nn
 
 from valle.models.ar import AR
 from valle.models.nar import NAR
+from valle.models.sequence import SequenceLayout
 from valle.models.transformer import Block
 
 
 class GuidedAttention:
-    """Records queries and keys of the guided heads during a forward pass of `model`; nothing, unless it is `wanted`.
+    """Records queries and keys of the guided heads during a forward pass of the model.
 
-    >>> with GuidedAttention(model, wanted=True) as guide:
+    Args:
+        model: The model.
+        enabled: Whether anything is recorded.
+
+    >>> with GuidedAttention(model, enabled=True) as guide:
     ...     model.loss(...)
-    >>> guide.loss(spoken, phoneme_lengths, first)
+    >>> guide.loss(spoken, layout)
     """
 
-    def __init__(self, model: AR | NAR, wanted: bool) -> None:
+    def __init__(self, model: AR | NAR, enabled: bool) -> None:
         blocks = [block for block in model.transformer.blocks if isinstance(block, Block)][1:]
-        self.blocks = blocks if wanted else []  # what is recorded keeps memory that checkpointing would free
+        # What is recorded holds memory that activation checkpointing would free.
+        self.blocks = blocks if enabled else []
         self.heads = model.config.heads
-        self.recorded: list[Tensor] = []  # a block each: (query or key, batch, time, head_dim)
+        self.recorded: list[Tensor] = []  # of each block: (query or key, batch, time, head_dim)
 
     def __enter__(self) -> GuidedAttention:
         def record(_: nn.Module, inputs: object, qkv: Tensor) -> None:
@@ -44,20 +51,21 @@ class GuidedAttention:
         for hook in self.hooks:
             hook.remove()
 
-    def loss(self, spoken: Tensor, phoneme_lengths: Tensor, first: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Mean over steps of -log of the attention to the phoneme spoken; its neighbours count half, theirs a quarter.
+    def loss(self, spoken: Tensor, layout: SequenceLayout) -> Tensor:
+        """Compute the mean over steps of -log of the attention to the phoneme that is spoken.
 
-        spoken: (batch, steps) index of the phoneme spoken in each group of codes, -1 where it is not known
-        phoneme_lengths: (batch,)
-        first: (batch,) place in the sequence of the query that belongs to the first step
-        lengths: (batch,) of the sequences, all of which each query sees; None: it sees what is not after it
+        Attention to its neighbours counts half, to theirs a quarter.
+
+        Args:
+            spoken: (batch, steps) index of the phoneme spoken in each group of codes, -1 where it is not available.
+            layout: Where text and target stand in the sequence.
         """
         rows, steps = (spoken >= 0).nonzero(as_tuple=True)
-        queries = first[rows] + steps
+        queries = layout.target[rows] + steps
         keys = torch.arange(self.recorded[0].shape[2], device=spoken.device)
-        hidden = keys > queries[:, None] if lengths is None else keys >= lengths[rows, None]
+        hidden = keys > queries[:, None] if layout.causal else keys >= layout.lengths[rows, None]
         distance = (keys - spoken[rows, steps, None]).abs()
-        weight = torch.where(keys < phoneme_lengths[rows, None], 0.5**distance * (distance < 3), 0.0)
+        weight = torch.where(keys < layout.text_lengths[rows, None], 0.5**distance * (distance < 3), 0.0)
         losses = []
         for query, key in self.recorded:
             scores = (query @ key.transpose(1, 2)).float() / math.sqrt(query.shape[-1])
@@ -67,9 +75,15 @@ class GuidedAttention:
 
 
 def spoken_phonemes(starts: Tensor, frames: Tensor, group_size: int) -> Tensor:
-    """Which phoneme each group of codes speaks: (batch, groups) indices, -1 where it is not known.
+    """Return the index of the phoneme spoken in the middle of each group of codes.
 
-    starts: (batch, time) first frame of each phoneme, rising; frames: (batch,), multiples of group_size
+    Args:
+        starts: (batch, time) first frame of each phoneme, in rising order.
+        frames: (batch,) multiples of `group_size`.
+        group_size: Frames of a group.
+
+    Returns:
+        (batch, groups), -1 where it is not available.
     """
     middle = torch.arange(0, int(frames.max()), group_size, device=starts.device) + group_size // 2
     index = torch.searchsorted(starts, middle.expand(len(starts), -1).contiguous(), right=True) - 1

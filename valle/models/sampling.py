@@ -81,7 +81,7 @@ def filter_logits(logits: Tensor, top_k: int | None = None, top_p: float = 1.0) 
     return logits
 
 
-def draw(probabilities: Tensor, noise: Tensor) -> Tensor:
+def sample_inverse_cdf(probabilities: Tensor, noise: Tensor) -> Tensor:
     """Draw by the inverse of the distribution function: (..., entries) and uniform (...) -> (...) indices.
 
     Unlike `torch.multinomial` a row's draw depends on its own noise only, so a row in a batch draws as it would alone.
@@ -105,9 +105,9 @@ def sample(logits: Tensor, history: Tensor, noise: Tensor, sampling: Sampling) -
         return logits.argmax(-1)
     if sampling.temperature != 1:
         logits = logits / sampling.temperature
-    codes = draw(filter_logits(logits, sampling.top_k, sampling.top_p).softmax(-1), noise[:, 0])
+    codes = sample_inverse_cdf(filter_logits(logits, sampling.top_k, sampling.top_p).softmax(-1), noise[:, 0])
     if sampling.repetition_aware:
         window = history[:, -sampling.ras_window :]
         ratio = (window == codes[:, None]).sum(-1) / sampling.ras_window
-        codes = torch.where(ratio > sampling.ras_threshold, draw(logits.softmax(-1), noise[:, 1]), codes)
+        codes = torch.where(ratio > sampling.ras_threshold, sample_inverse_cdf(logits.softmax(-1), noise[:, 1]), codes)
     return codes

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from valle.models.nar import NAR
+from valle.models.nar import NAR, NARInputs
 from valle.models.sampling import NARSampling
+from valle.models.sequence import Padded
 from valle.synthesis.prompt import Prompt
 
 # Keeps the NAR model's seeds apart from those of the AR model. Generators use 32 bits of a seed.
@@ -86,14 +87,15 @@ def fill_in_codebooks(
 
 def _predict(nar: NAR, inputs: Sequence[AcousticInput], sampling: NARSampling, noise: Tensor | None) -> list[Tensor]:
     device = nar.phoneme_embedding.weight.device
-    text = _pad([item.text for item in inputs], device)
-    prompt = _pad([item.prompt for item in inputs], device)
-    target = _pad([item.first for item in inputs], device)
-    codes = nar.generate(*text, *prompt, *target, sampling, noise).cpu()
+    batch = NARInputs(
+        text=_pad([item.text for item in inputs], device),
+        prompt=_pad([item.prompt for item in inputs], device),
+        codes=_pad([item.first[:, None] for item in inputs], device),
+    )
+    codes = nar.generate(batch, sampling, noise).cpu()
     return [row[: len(item.first)] for row, item in zip(codes, inputs, strict=True)]
 
 
-def _pad(rows: list[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Pad rows on the right; returns them and their lengths."""
+def _pad(rows: list[Tensor], device: torch.device) -> Padded:
     lengths = torch.tensor([len(row) for row in rows])
-    return pad_sequence(rows, batch_first=True).to(device), lengths.to(device)
+    return Padded(pad_sequence(rows, batch_first=True).to(device), lengths.to(device))

@@ -136,7 +136,7 @@ class PartDecoder:
         """
         first = prompt.codes[:, 0]
         first = first[len(first) % self.ar.group_size :]
-        return self.ar.voice_prefix(first[None])[0] if prompt.mode == "untranscribed" else first
+        return self.ar.untranscribed_prefix(first[None])[0] if prompt.mode == "untranscribed" else first
 
     def _length_bounds(self, job: PartJob, prefix_frames: int) -> tuple[int, int]:
         """Return the fewest and the most new frames: a fast and a slow speaker's, within the models' positions."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from valle.audio import Audio
 from valle.codec import Codec
+from valle.codec.phone_labelled import PhoneLabelledCodec
 from valle.devices import check_seed
 from valle.errors import UserError
 from valle.models.ar import AR
@@ -274,7 +275,9 @@ class TTS:
 
     def _phones(self) -> Tensor | None:
         """Return the class of the phone that each first code stands for; None where no text can be read from codes."""
-        return self.codec.phones if self.units.bpe is None else None
+        if self.units.bpe is not None or not isinstance(self.codec, PhoneLabelledCodec):
+            return None
+        return self.codec.phones
 
     def _decoder(self) -> PartDecoder:
         phones = self._phones()

@@ -12,6 +12,7 @@ import numpy as np
 
 from valle.audio import Audio
 from valle.codec import Codec
+from valle.codec.phone_labelled import PhoneLabelledCodec
 from valle.extensions.phone_alignment import PAUSE, aligned, phones_of
 from valle.synthesis.prompt import Prompt, PromptWarning
 from valle.synthesis.speech_activity import analyze
@@ -38,7 +39,7 @@ def warn_of_other_text(recording: str | Path, sound: Audio, prompt: Prompt, code
     phones = [] if units.bpe else phones_of(list(prompt.symbols))
     if not phones:
         return
-    if codec.phones is not None:
+    if isinstance(codec, PhoneLabelledCodec):
         reason = compare(codec.phones[prompt.codes[:, 0]].numpy(), phones, codec.frame_rate)
     else:
         reason = compare_duration(analyze(sound.samples, sound.sample_rate).seconds, len(phones))

@@ -65,8 +65,7 @@ def stream_waveform(codec: Codec, codes: Iterator[tuple[Tensor, bool]]) -> Itera
         ready = len(whole) if last else len(whole) - context
         if ready <= done:
             continue
-        left = max(0, done - context)
-        left -= left % getattr(codec, "chunk_multiple", 2)
+        left = codec.chunk_start(done)
         samples = codec.decode(whole[left:])
         yield samples[(done - left) * hop : (ready - left) * hop]
         done = ready

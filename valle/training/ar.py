@@ -8,7 +8,7 @@ from torch import Tensor
 from valle.data.datamodule import Batch
 from valle.extensions.guided_attention import GuidedAttention, spoken_phonemes
 from valle.models.ar import AR
-from valle.models.transformer import Layout
+from valle.models.config import Layout
 from valle.training.base import BaseModule, top_k_accuracy
 from valle.training.prompts import prepend_untranscribed_prompts, trim_to_whole_groups
 
@@ -109,7 +109,7 @@ class ARModule(BaseModule):
                 batch.prompt_lengths,
                 group_size=group_size,
                 max_frames=self.hparams["prompt_frames"],
-                eos=self.model.end,
+                eos=self.model.eos,
             )
         weight = self._guidance_weight() if split == "train" else 0.0
         with GuidedAttention(self.model, weight > 0) as guide:
@@ -125,9 +125,8 @@ class ARModule(BaseModule):
             starts = batch.starts - (batch.code_lengths - lengths)[:, None]
             spoken = spoken_phonemes(starts, lengths, group_size)
             if bool((spoken >= 0).any()):
-                # The last mark after the text predicts group 0.
-                first = batch.phoneme_lengths + self.model.marks - 1 + offsets // group_size
-                values["guide"] = guide.loss(spoken, batch.phoneme_lengths, first)
+                layout = self.model.sequence_layout(batch.phoneme_lengths, lengths + offsets, offsets)
+                values["guide"] = guide.loss(spoken, layout)
                 total = loss + weight * values["guide"]
         self._log_values(split, values, batch)
         return total

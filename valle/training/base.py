@@ -13,14 +13,14 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from valle.aliases import HYPER_PARAMETERS
+from valle.aliases import HYPER_PARAMETERS, rename_weights
 from valle.checkpoint import read_checkpoint
 from valle.data.datamodule import Batch
 from valle.errors import UserError
 from valle.models.ar import AR
+from valle.models.config import TransformerConfig
 from valle.models.lora import add_adapters
 from valle.models.nar import NAR
-from valle.models.transformer import TransformerConfig
 from valle.text import Vocabulary
 from valle.training.hyper_parameters import check_ranges
 
@@ -72,6 +72,10 @@ class BaseModule(L.LightningModule):
             renamed = read_checkpoint(Path(checkpoint_path))["hyper_parameters"]
             kwargs = {name: renamed[name] for name in HYPER_PARAMETERS.values() if name in renamed} | kwargs
         return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Rename weights of a checkpoint that an earlier version saved."""
+        checkpoint["state_dict"] = rename_weights(checkpoint["state_dict"])
 
     def _transformer_config(self) -> TransformerConfig:
         """Collect the transformer's sizes from the hyper-parameters."""

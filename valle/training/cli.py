@@ -23,6 +23,7 @@ from valle.aliases import rename_flag, rename_in_recipe
 from valle.checkpoint import find_checkpoint, model_directory, read_checkpoint
 from valle.data.datamodule import TokensDataModule
 from valle.errors import UserError
+from valle.extensions.latent_regression import LatentRegressionNAR
 from valle.models.ar import convert_group_size
 from valle.models.lora import merged, with_adapters
 from valle.text import Vocabulary
@@ -282,12 +283,12 @@ class TrainCLI(LightningCLI):
             if not isinstance(self.model, NARModule):
                 raise UserError("--init_codebooks is for the NAR model alone; leave it out")
             try:
-                self.model.model.start_from_codebooks(codec.load(self.model.hparams["codec"]).codebooks)
+                self.model.model.init_from_codebooks(codec.load(self.model.hparams["codec"]).codebooks)
             except ValueError as error:
                 raise UserError(f"--model.init_args.latent_dim: {error}") from error
-        elif isinstance(self.model, NARModule) and self.model.model.expectation is not None:
+        elif isinstance(self.model, NARModule) and isinstance(self.model.model, LatentRegressionNAR):
             raise UserError(
-                "latent_regression_layers: it is the codec's vectors that are expected; give --init_codebooks true"
+                "latent_regression_layers: the codec's vectors are predicted; give --init_codebooks true"
             )
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from valle.data.datamodule import Batch
 from valle.extensions.guided_attention import GuidedAttention, spoken_phonemes
-from valle.models.nar import NAR
-from valle.models.transformer import Layout
+from valle.extensions.latent_regression import LatentRegressionNAR
+from valle.models.config import Layout
+from valle.models.nar import NAR, NARInputs
+from valle.models.sequence import Padded
 from valle.training.base import BaseModule, top_k_accuracy
 from valle.training.prompts import PromptSplit, split_prompt
 
@@ -88,15 +92,18 @@ class NARModule(BaseModule):
         lora_rank: int = 0,
     ) -> None:
         super().__init__()
-        self.model: NAR = NAR(
-            vocabulary_size=len(vocabulary),
-            config=self._transformer_config(),
-            codebook_size=codebook_size,
-            num_codebooks=num_codebooks,
-            latent_regression_layers=latent_regression_layers,
-            latent_dim=latent_dim,
-            layout=layout,
-        )
+        sizes: dict[str, Any] = {
+            "vocabulary_size": len(vocabulary),
+            "config": self._transformer_config(),
+            "codebook_size": codebook_size,
+            "num_codebooks": num_codebooks,
+            "layout": layout,
+        }
+        self.model: NAR
+        if latent_regression_layers:
+            self.model = LatentRegressionNAR(**sizes, layers=latent_regression_layers, latent_dim=latent_dim)
+        else:
+            self.model = NAR(**sizes)
         self._set_up_model()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -144,26 +151,19 @@ class NARModule(BaseModule):
 
     def _losses(self, batch: Batch, stages: Tensor, prefix: bool) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """Compute the losses by name, logits and targets of a batch, stages (batch,)."""
-        prompt, prompt_lengths, target, target_lengths, ignored = self.split_prompt(batch, prefix)
+        split = self.split_prompt(batch, prefix)
+        inputs = NARInputs(
+            text=Padded(batch.phonemes, batch.phoneme_lengths),
+            prompt=Padded(split.prompt, split.prompt_lengths),
+            codes=Padded(split.target, split.target_lengths),
+        )
         guided = self.training and self._guidance_weight() > 0
         with GuidedAttention(self.model, guided) as guide:
-            losses, logits, targets = self.model.loss(
-                batch.phonemes,
-                batch.phoneme_lengths,
-                prompt,
-                prompt_lengths,
-                target,
-                target_lengths,
-                stages,
-                ignored,
-            )
+            losses, logits, targets = self.model.loss(inputs, stages, split.ignored)
         if guided:
             # A prefix is removed from the target, and phoneme times move by as many frames.
-            spoken = spoken_phonemes(batch.starts - prefix * prompt_lengths[:, None], target_lengths, 1)
+            starts = batch.starts - prefix * split.prompt_lengths[:, None]
+            spoken = spoken_phonemes(starts, split.target_lengths, 1)
             if bool((spoken >= 0).any()):
-                # "valle2" has an EOS token after the text, and one after the codes, followed by the stage.
-                valle2 = self.hparams["layout"] == "valle2"
-                first = batch.phoneme_lengths + valle2 + prompt_lengths
-                lengths = first + target_lengths + 2 * valle2
-                losses["guide"] = guide.loss(spoken, batch.phoneme_lengths, first, lengths)
+                losses["guide"] = guide.loss(spoken, self.model.sequence_layout(inputs))
         return losses, logits, targets

@@ -95,8 +95,8 @@ def prepend_untranscribed_prompts(
 
     A row with other speech of its speaker in `prompts` gets the last frames of it. Such a prompt may be far longer than
     the utterance, as it is when short texts are synthesized. Any other row gets a random segment of the utterance
-    itself, of at most half its length; where the segment occurs in the utterance its frames are ignored, so that copying
-    is not rewarded.
+    itself, of at most half its length; where the segment occurs in the utterance its frames are ignored, so that
+    copying is not rewarded.
 
     Args:
         codes: (batch, time) first codebook.

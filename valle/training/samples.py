@@ -11,7 +11,9 @@ from valle import codec
 from valle.codec import Codec
 from valle.data.loader import Batch
 from valle.generation.engine import Request, generate
+from valle.models.nar import NARInputs
 from valle.models.sampling import SPEECH_TOP_P, Sampling
+from valle.models.sequence import Padded
 from valle.training.ar import ARModule
 from valle.training.nar import NARModule
 
@@ -65,19 +67,19 @@ class SampleCallback(L.Callback):
     def _fill_in(self, module: NARModule, phonemes: Tensor, codes: Tensor, prompt: int) -> Tensor:
         """All codebooks, the first one the recording's own: (time, codebook)."""
 
-        def length(x: Tensor) -> Tensor:
-            return torch.tensor([x.shape[1]], device=x.device)
+        def one_row(x: Tensor) -> Padded:
+            return Padded(x, torch.tensor([x.shape[1]], device=x.device))
 
-        assert self.codec is not None
-        voice, rest = codes[:, :prompt], codes[:, prompt:, 0]
-        inputs = phonemes, length(phonemes), voice, length(voice), rest, length(rest)
-        return module.model.generate(*inputs)[0]
+        inputs = NARInputs(
+            text=one_row(phonemes), prompt=one_row(codes[:, :prompt]), codes=one_row(codes[:, prompt:, :1])
+        )
+        return module.model.generate(inputs)[0]
 
     def _attention(self, module: ARModule, phonemes: Tensor, codes: Tensor) -> np.ndarray:
         """Where each step looks in the text, mean over heads, brightest over layers: (frames, phonemes)."""
         model, size = module.model, module.hparams["group_size"]
         length = torch.tensor([phonemes.shape[1]], device=phonemes.device)
-        text, _ = model.embed_phonemes(phonemes, length)
+        text = model.embed_phonemes(phonemes, length).values
         frames = codes.shape[1] // size * size
         sequence = torch.cat((text, model.embed_groups(codes[:, :frames, 0])), dim=1)
         start = text.shape[1]
