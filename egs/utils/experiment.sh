@@ -1,5 +1,5 @@
-# Stages that do not depend on the corpus: 2 tokenize, 3 AR, 4 NAR, 5 synthesize, 6 score. Sourced by a run.sh that has the
-# options of options.sh, has made the data directories, and has set:
+# Stages that do not depend on the corpus: 2 tokenize, 3 AR, 4 NAR, 5 synthesize, 6 score. Sourced by a run.sh that has
+# the options of options.sh, has made the data directories, and has set:
 #   train_sets, valid_sets, test_set   data directories in data/; the first two comma-separated
 #   ar_config, nar_config              recipes of valle-train
 codec_options=(--codec-dir "$codec_dir")

@@ -1,6 +1,7 @@
-# Make an option of every variable set above the line that sources this file: --some-name VALUE sets some_name. The comment
-# after a variable is the help text of its option. Relative paths are relative to the folder of the caller, $OLDPWD, since a
-# run.sh changes to its own folder first. Afterwards $recipe_command is the command line, to be recorded beside the results.
+# Make an option of every variable set above the line that sources this file: --some-name VALUE sets some_name. The
+# comment after a variable is the help text of its option. Relative paths are relative to the folder of the caller,
+# $OLDPWD, since a run.sh changes to its own folder first. Afterwards $recipe_command is the command line, to be recorded
+# beside the results.
 
 # Print the options of a run.sh, including those of options.sh if it sources that, with help text and default.
 list_options() {

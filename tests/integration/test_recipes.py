@@ -1,4 +1,4 @@
-"""What all recipes share: options, their help, paths from where the user stands, steps that show that they go on."""
+"""What all recipes share: options and their help, relative paths, and steps with logs and progress."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ set -euo pipefail
 cd "$(dirname "$0")"
 stage=1
 stop_stage=1
-exp=exp        # what it makes
+exp=exp        # folder of the run
 words=none     # file of words
 number=3
 . ../utils/parse_options.sh
 . ../utils/stages.sh
 if stage_selected 1; then
-  step 1-say python -c "
+  step 1-print python -c "
 import sys, time
 print('begun', sys.stdout.isatty(), flush=True)
 time.sleep(float(sys.argv[1]))
@@ -39,7 +39,7 @@ fi
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    """A recipe's run.sh beside egs/utils."""
+    """The run.sh of a recipe in a copy of egs/."""
     shutil.copytree(EGS / "utils", tmp_path / "egs" / "utils")
     path = tmp_path / "egs" / "small" / "run.sh"
     path.parent.mkdir()
@@ -63,40 +63,40 @@ def test_help_lists_every_option_with_its_default(name: str, tmp_path: Path) -> 
         assert re.search(rf"^  --{option.replace('_', '-')} .*\(default: .+\)$", done.stdout, re.MULTILINE), option
 
 
-def test_an_option_that_is_not_there_names_the_help(recipe: Path, tmp_path: Path) -> None:
+def test_an_unknown_option_is_refused_with_a_hint_to_the_help(recipe: Path, tmp_path: Path) -> None:
     done = bash(recipe, "--wrods", "x", cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "--help" in done.stderr
 
 
-def test_relative_paths_are_seen_from_where_the_user_stands(recipe: Path, tmp_path: Path) -> None:
-    place = tmp_path / "elsewhere"
-    place.mkdir()
-    (place / "words.txt").write_text("spoken words", encoding="utf-8")
-    done = bash(recipe, "--words", "words.txt", "--exp", "made", cwd=place)
+def test_relative_paths_are_relative_to_the_current_folder(recipe: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "words.txt").write_text("spoken words", encoding="utf-8")
+    done = bash(recipe, "--words", "words.txt", "--exp", "made", cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert "spoken words" in (place / "made" / "log" / "1-say.log").read_text(encoding="utf-8")
-    assert re.search(r"1-say: done in \d+ s", done.stdout)
+    assert "spoken words" in (folder / "made" / "log" / "1-print.log").read_text(encoding="utf-8")
+    assert re.search(r"1-print: done in \d+ s", done.stdout)
 
 
-def test_a_long_step_says_that_it_runs_and_the_log_has_everything(recipe: Path, tmp_path: Path) -> None:
+def test_a_long_step_reports_progress_and_logs_all_output(recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "w").write_text("the end", encoding="utf-8")
     given = ["--words", "w", "--exp", "made"]
     done = bash(recipe, *given, cwd=tmp_path, PAUSE="2.5", step_seconds="1")
-    assert re.findall(r"^1-say: running for (\d) s: begun False$", done.stdout, re.MULTILINE) == ["1", "2"]
-    assert (tmp_path / "made" / "log" / "1-say.log").read_text(encoding="utf-8") == "begun False\nthe end\n"
+    assert re.findall(r"^1-print: running for (\d) s: begun False$", done.stdout, re.MULTILINE) == ["1", "2"]
+    assert (tmp_path / "made" / "log" / "1-print.log").read_text(encoding="utf-8") == "begun False\nthe end\n"
     assert "running" not in bash(recipe, *given, cwd=tmp_path).stdout
 
 
-def test_a_step_that_fails_ends_the_recipe_with_its_code(recipe: Path, tmp_path: Path) -> None:
+def test_a_failed_step_ends_the_recipe_with_its_exit_code(recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "w").write_text("the end", encoding="utf-8")
     done = bash(recipe, "--words", "w", "--exp", "made", cwd=tmp_path, CODE="7")
     assert done.returncode == 7
-    assert "1-say: failed after" in done.stderr
+    assert "1-print: failed after" in done.stderr
     assert "the end" in done.stderr
 
 
-def test_on_a_terminal_a_step_has_one_too(recipe: Path, tmp_path: Path) -> None:
+def test_a_step_on_a_terminal_has_a_terminal(recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "w").write_text("the end", encoding="utf-8")
     shown = []
 
@@ -116,4 +116,4 @@ def test_on_a_terminal_a_step_has_one_too(recipe: Path, tmp_path: Path) -> None:
     output = b"".join(shown).decode()
     assert "begun True" in output
     assert "the end" in output
-    assert "begun True" in (tmp_path / "made" / "log" / "1-say.log").read_text(encoding="utf-8")
+    assert "begun True" in (tmp_path / "made" / "log" / "1-print.log").read_text(encoding="utf-8")

@@ -19,6 +19,7 @@ import numpy as np
 
 from valle import audio
 from valle.codec import Codec
+from valle.codec.phone_labelled import PhoneLabelledCodec
 from valle.data import kaldi
 from valle.data.phoneme_timing import PhoneAlignment, symbol_starts
 from valle.data.tokens import TokensConfig, marker_path
@@ -183,12 +184,13 @@ class Tokenizer:
             audio.read(u.path, sample_rate, start=u.start, end=u.end, max_duration=MAX_DURATION).samples
             for u in utterances
         ]
+        if not isinstance(self.codec, PhoneLabelledCodec):
+            return self.codec.encode_batch(waveforms, sample_rate)
         phone_classes = []
         for utterance, waveform in zip(utterances, waveforms, strict=True):
-            num_frames = -(-len(waveform) // self.codec.hop)
-            frame_centers = (np.arange(num_frames) + 0.5) / self.codec.frame_rate
+            frame_centers = (np.arange(self.codec.num_frames(len(waveform))) + 0.5) / self.codec.frame_rate
             phone_classes.append(PhoneAlignment(utterance.phones).classes_at(frame_centers))
-        return self.codec.encode_batch(waveforms, sample_rate, phone_classes)
+        return self.codec.encode_with_phones(waveforms, sample_rate, phone_classes)
 
     def _encode_prompts(self, utterances: list[Utterance]) -> dict[str, list[int]]:
         """The first codebook of the utterances' prompts, by id. As in synthesis, the codec gets no phones."""

@@ -1,5 +1,7 @@
 """Folders of tokens in Lhotse Shar format: codes and phonemes of every utterance of a data directory, in shards.
 
+The files of a folder::
+
     OUT/cuts.000000.jsonl.gz   Lhotse cuts: id, duration, speaker and text, and in `custom`
                                    normalized  normalized text
                                    phonemes    phoneme symbols

@@ -1,5 +1,7 @@
 """Kaldi data directories: read, write, validate, fix and split.
 
+The files of a data directory::
+
     wav.scp    <utterance or recording> <path>
     text       <utterance> <words>
     utt2spk    <utterance> <speaker>
