@@ -15,7 +15,7 @@ import soxr
 
 from valle.errors import UserError
 from valle.files import atomic_path
-from valle.unknown_length import with_length
+from valle.streamed_headers import complete_header
 
 LARGEST_FLOAT = 16.0  # a float file that goes beyond it holds integers
 CANCELLED = 1e-2  # of the loudest channel's power: channels whose mean has less are each other's inverse
@@ -153,7 +153,7 @@ def _open(path: str | Path) -> soundfile.SoundFile:
     if _is_text(path):
         raise UserError(f"{path}: is a web page or text, not a sound file; download the recording itself")
     try:
-        return soundfile.SoundFile(with_length(path) or path)
+        return soundfile.SoundFile(complete_header(path) or path)
     except soundfile.LibsndfileError as error:
         reason = "is empty" if path.stat().st_size == 0 else f"not a sound file that can be read ({error.error_string})"
         raise UserError(f"{path}: {reason}; give WAV, FLAC, OGG, Opus or MP3") from error

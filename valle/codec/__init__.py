@@ -1,4 +1,7 @@
-"""Speech to discrete codes and back. `load("mini")`, `load("encodec_24khz")`, or `load("path/to/codec")`."""
+"""Neural audio codecs: waveforms to discrete codes and back.
+
+`load("mini")`, `load("encodec_24khz")` or `load("path/to/codec")` gives a `Codec`.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +16,29 @@ __all__ = ["Codec", "load"]
 
 
 def load(name: str | Path, codec_dir: str | Path | None = None, decoder: str | None = None) -> Codec:
-    """A codec by its name, or from the folder it was exported to.
+    """Load a codec.
 
-    name:      "mini" or "small" (bundled), "encodec_24khz", or a folder with codec.json
-    codec_dir: where the weights of a pretrained codec and decoder lie; their download cache when not given
-    decoder:   "vocos" decodes "encodec_24khz" with Vocos, as in VALL-E 2; None: the codec's own decoder
+    Args:
+        name: "mini" or "small" (bundled), "encodec_24khz", or the path of a codec folder.
+        codec_dir: Folder with the weights of a pretrained codec and decoder; None: torch's download cache.
+        decoder: "vocos" decodes "encodec_24khz" with Vocos, as in VALL-E 2; None: the codec's own decoder.
 
-    Raises UserError for an unknown name or missing weights.
+    Raises:
+        UserError: The name is unknown, or weights are missing or damaged.
     """
     if decoder not in (None, "vocos"):
-        raise UserError(f"decoder {decoder!r} is not known; use vocos, or none for the codec's own")
+        raise UserError(f"decoder {decoder!r} is not known; use vocos, or leave it out for the codec's own")
     if str(name) == "encodec_24khz":
         from valle.codec.encodec import load_encodec
 
         return load_encodec(Path(codec_dir) if codec_dir else None, decoder)
     if decoder is not None:
-        raise UserError(f"decoder {decoder!r} speaks the codes of encodec_24khz, not of {str(name)!r}; leave it out")
-    from valle.codec.trained import load_trained
+        raise UserError(f"decoder {decoder!r} decodes codes of encodec_24khz, not of {str(name)!r}; leave it out")
+    from valle.codec.folder import load_codec
 
     bundled = sorted(path.name for path in BUNDLED.iterdir()) if BUNDLED.is_dir() else []
     if str(name) in bundled:
-        return load_trained(BUNDLED / name, str(name))
+        return load_codec(BUNDLED / name, str(name))
     if Path(name).is_dir():
-        return load_trained(Path(name), str(name))
+        return load_codec(Path(name), str(name))
     raise UserError(f"codec {str(name)!r} is not known; use {', '.join((*bundled, 'encodec_24khz'))} or a codec folder")

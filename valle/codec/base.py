@@ -1,27 +1,34 @@
-"""What a codec is: waveform to codes and back."""
+"""The codec interface: waveform to discrete codes and back."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from valle import audio
-from valle.text.phones import UNKNOWN
 
-CHUNK_FRAMES = 1500  # frames coded at a time: memory stays bounded however long a file is
+# Frames that are coded at a time, so that memory stays bounded for a recording of any length.
+CHUNK_FRAMES = 1500
 
 
 class Codec(ABC):
-    """Waveforms are (time,) float32 numpy arrays in [-1, 1]; codes are (time, codebook) int64 tensors.
+    """A neural audio codec.
 
-    name:          as in `valle.codec.load(name)`
-    sample_rate:   hertz
-    hop:           samples a frame
-    num_codebooks, codebook_size: 8 and 1024 for every codec here
-    context:       frames on either side that can change a frame
+    Waveforms are (time,) float32 numpy arrays in [-1, 1]; codes are (time, codebook) int64 tensors.
+
+    Attributes:
+        name: Name as in `valle.codec.load(name)`.
+        sample_rate: Sample rate in hertz.
+        hop: Samples per frame.
+        num_codebooks: Number of codebooks; 8 for every codec here.
+        codebook_size: Entries per codebook; 1024 for every codec here.
+        context: Frames on either side that can change the codes or the waveform of a frame.
+        chunk_multiple: A chunk that is decoded by itself has to start at a multiple of so many frames to give what
+            decoding all frames at once gives.
     """
 
     name: str
@@ -30,80 +37,75 @@ class Codec(ABC):
     num_codebooks: int
     codebook_size: int
     context: int
+    chunk_multiple: int = 1
 
     @property
     def frame_rate(self) -> float:
-        """Frames a second."""
+        """Frames per second."""
         return self.sample_rate / self.hop
 
     @property
     @abstractmethod
     def codebooks(self) -> Tensor:
-        """The vectors that the codes stand for: (codebook, entry, latent_dim)."""
+        """The vector of each entry, (codebook, entry, latent_dim)."""
 
     @abstractmethod
-    def _encode(self, waveforms: Tensor, frames: Tensor, phones: Tensor | None) -> Tensor:
-        """(batch, frames * hop), each row zero after its length -> (batch, frames, codebook).
-
-        phones: (batch, frames) classes of what is spoken, for a codec whose first codes stand for phones
-        """
+    def _encode(self, waveforms: Tensor, frames: Tensor) -> Tensor:
+        """Encode waveforms (batch, time * hop), zero after `frames` (batch,) frames, as (batch, time, codebook)."""
 
     @abstractmethod
     def _decode(self, codes: Tensor, frames: Tensor) -> Tensor:
-        """(batch, frames, codebook) -> (batch, frames * hop)."""
+        """Decode codes (batch, time, codebook) of `frames` (batch,) frames to waveforms (batch, time * hop)."""
 
-    @property
-    def phones(self) -> Tensor | None:
-        """Class (`valle.text.phones`) of the phone that each first code stands for, (entry,); None: they do not."""
-        return None
+    def num_frames(self, num_samples: int) -> int:
+        """Return the number of frames of a waveform of `num_samples` at `sample_rate`; the last may be padded."""
+        return -(-num_samples // self.hop)
+
+    def chunk_start(self, frame: int) -> int:
+        """Return the first frame that has to be decoded to compute the frames from `frame` on exactly."""
+        start = max(0, frame - self.context)
+        return start - start % self.chunk_multiple
 
     def encode(self, samples: np.ndarray, sample_rate: int) -> Tensor:
-        """One waveform at any rate -> codes (time, codebook); time = ceil(duration * frame_rate)."""
+        """Encode a waveform.
+
+        Args:
+            samples: (time,) float32 samples.
+            sample_rate: Their rate in hertz; another one than the codec's is resampled.
+
+        Returns:
+            Codes (time, codebook) int64, where time = ceil(duration * frame_rate).
+
+        Raises:
+            ValueError: The waveform is empty or not one-dimensional.
+        """
         return self.encode_batch([samples], sample_rate)[0]
 
     def decode(self, codes: Tensor | np.ndarray) -> np.ndarray:
-        """Codes (time, codebook) -> waveform (time * hop,) at `self.sample_rate`."""
+        """Decode codes.
+
+        Args:
+            codes: (time, codebook) integers. With fewer than `num_codebooks` the audio is coarser.
+
+        Returns:
+            (time * hop,) float32 samples at `sample_rate`.
+
+        Raises:
+            ValueError: The shape or a code is out of range.
+        """
         return self.decode_batch([torch.as_tensor(codes)])[0]
 
     @torch.inference_mode()
-    def encode_batch(
-        self, waveforms: list[np.ndarray], sample_rate: int, phones: list[np.ndarray] | None = None
-    ) -> list[Tensor]:
-        """Several waveforms at once; each gives what `encode` gives.
-
-        phones: of each, the class (`valle.text.phones`) of the phone spoken in each frame. A codec whose first codes
-            stand for phones then takes those of the phone spoken: codes to train on, clearer than what it hears.
-        """
-        waveforms = [np.asarray(samples, dtype=np.float32) for samples in waveforms]
-        for samples in waveforms:
-            if samples.ndim != 1 or len(samples) == 0:
-                raise ValueError(f"samples of shape {samples.shape}: expected (time,) with at least one sample")
-        waveforms = [audio.resample(samples, sample_rate, self.sample_rate) for samples in waveforms]
-        frames = [-(-len(samples) // self.hop) for samples in waveforms]
-        if max(frames) > CHUNK_FRAMES and len(waveforms) > 1:
-            if phones is None:
-                return [self.encode(samples, self.sample_rate) for samples in waveforms]
-            pairs = zip(waveforms, phones, strict=True)
-            return [self.encode_batch([samples], self.sample_rate, [row])[0] for samples, row in pairs]
-        padded = torch.zeros(len(waveforms), max(frames) * self.hop)
-        for row, samples in zip(padded, waveforms, strict=True):
-            row[: len(samples)] = torch.from_numpy(samples)
-        spoken = None
-        if phones is not None:
-            rows = [torch.from_numpy(row[:length]) for row, length in zip(phones, frames, strict=True)]
-            spoken = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=UNKNOWN)
-        pieces = []
-        for start, end, left, right in self._chunks(max(frames)):
-            lengths = torch.tensor(frames).clamp(max=right) - left
-            part = None if spoken is None else spoken[:, left:right]
-            codes = self._encode(padded[:, left * self.hop : right * self.hop], lengths, part)
-            pieces.append(codes[:, start - left : end - left])
-        codes = torch.cat(pieces, dim=1)
-        return [row[:length] for row, length in zip(codes, frames, strict=True)]
+    def encode_batch(self, waveforms: list[np.ndarray], sample_rate: int) -> list[Tensor]:
+        """Encode several waveforms at once; each gives the codes that `encode` gives."""
+        waveforms = self._prepare(waveforms, sample_rate)
+        if self._is_too_long(waveforms):
+            return [self.encode(samples, self.sample_rate) for samples in waveforms]
+        return self._encode_chunks(waveforms, lambda samples, frames, _: self._encode(samples, frames))
 
     @torch.inference_mode()
     def decode_batch(self, codes: list[Tensor]) -> list[np.ndarray]:
-        """Several code sequences at once; each gives what `decode` gives. Fewer codebooks sound coarser."""
+        """Decode several code sequences at once; each gives the waveform that `decode` gives."""
         for item in codes:
             if item.ndim != 2 or not 1 <= item.shape[1] <= self.num_codebooks or len(item) == 0:
                 raise ValueError(f"codes of shape {tuple(item.shape)}: expected (time, 1 to {self.num_codebooks})")
@@ -113,22 +115,55 @@ class Codec(ABC):
         if max(frames) > CHUNK_FRAMES and len(codes) > 1:
             return [self.decode(item) for item in codes]
         padded = torch.nn.utils.rnn.pad_sequence(codes, batch_first=True)
-        pieces = []
+        chunks = []
         for start, end, left, right in self._chunks(max(frames)):
             lengths = torch.tensor(frames).clamp(max=right) - left
             samples = self._decode(padded[:, left:right], lengths)
-            pieces.append(samples[:, (start - left) * self.hop : (end - left) * self.hop])
-        audio_out = torch.cat(pieces, dim=1).float()
-        return [row[: length * self.hop].numpy() for row, length in zip(audio_out, frames, strict=True)]
+            chunks.append(samples[:, (start - left) * self.hop : (end - left) * self.hop])
+        waveforms = torch.cat(chunks, dim=1).float()
+        return [row[: length * self.hop].numpy() for row, length in zip(waveforms, frames, strict=True)]
+
+    def _prepare(self, waveforms: list[np.ndarray], sample_rate: int) -> list[np.ndarray]:
+        """Check waveforms and resample them to the codec's rate."""
+        waveforms = [np.asarray(samples, dtype=np.float32) for samples in waveforms]
+        for samples in waveforms:
+            if samples.ndim != 1 or len(samples) == 0:
+                raise ValueError(f"samples of shape {samples.shape}: expected (time,) with at least one sample")
+        return [audio.resample(samples, sample_rate, self.sample_rate) for samples in waveforms]
+
+    def _is_too_long(self, waveforms: list[np.ndarray]) -> bool:
+        """Whether prepared waveforms have to be coded one by one to bound memory."""
+        return len(waveforms) > 1 and max(self.num_frames(len(samples)) for samples in waveforms) > CHUNK_FRAMES
+
+    def _encode_chunks(
+        self, waveforms: list[np.ndarray], encode: Callable[[Tensor, Tensor, int], Tensor]
+    ) -> list[Tensor]:
+        """Encode prepared waveforms chunk by chunk.
+
+        Args:
+            waveforms: Waveforms at the codec's rate.
+            encode: Gives the codes (batch, time, codebook) of waveforms (batch, time * hop), their lengths in frames
+                (batch,), and the index of their first frame in the whole.
+
+        Returns:
+            Codes (time, codebook) of each waveform.
+        """
+        frames = [self.num_frames(len(samples)) for samples in waveforms]
+        padded = torch.zeros(len(waveforms), max(frames) * self.hop)
+        for row, samples in zip(padded, waveforms, strict=True):
+            row[: len(samples)] = torch.from_numpy(samples)
+        chunks = []
+        for start, end, left, right in self._chunks(max(frames)):
+            lengths = torch.tensor(frames).clamp(max=right) - left
+            codes = encode(padded[:, left * self.hop : right * self.hop], lengths, left)
+            chunks.append(codes[:, start - left : end - left])
+        codes = torch.cat(chunks, dim=1)
+        return [row[:length] for row, length in zip(codes, frames, strict=True)]
 
     def _chunks(self, frames: int) -> list[tuple[int, int, int, int]]:
-        """(start, end) of each chunk, and (left, right) of what is read to compute it exactly."""
-        return [
-            (
-                start,
-                end := min(start + CHUNK_FRAMES, frames),
-                max(0, start - self.context),
-                min(frames, end + self.context),
-            )
-            for start in range(0, frames, CHUNK_FRAMES)
-        ]
+        """(start, end) of each chunk, and (left, right) of the frames that it is computed from."""
+        chunks = []
+        for start in range(0, frames, CHUNK_FRAMES):
+            end = min(start + CHUNK_FRAMES, frames)
+            chunks.append((start, end, self.chunk_start(start), min(frames, end + self.context)))
+        return chunks

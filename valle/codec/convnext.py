@@ -1,4 +1,4 @@
-"""A convolutional block at the frame rate, of which codecs and the NAR model's expectation are made."""
+"""A convolutional block at the frame rate, shared by codecs and the latent regression of the NAR model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ KERNEL = 7
 
 
 class ConvNeXtBlock(nn.Module):
-    """Depthwise convolution over time, then a two-layer network a frame (arXiv 2201.03545), residual."""
+    """A residual block: depthwise convolution over time, then a two-layer network per frame (arXiv 2201.03545).
+
+    Args:
+        dim: Width of the input and output.
+        hidden: Width between the two layers.
+        scale: Initial factor of the block's output before it is added to the input.
+    """
 
     def __init__(self, dim: int, hidden: int, scale: float) -> None:
         super().__init__()
@@ -21,7 +27,8 @@ class ConvNeXtBlock(nn.Module):
         self.scale = nn.Parameter(torch.full((dim,), scale))
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x: (batch, time, dim), mask: (batch, time, 1) or None; returns x's shape."""
+        """Transform x (batch, time, dim); mask (batch, time, 1) is 1 inside of each row, None for whole rows."""
+        # Frames after the end of a row must not reach those before it.
         h = x if mask is None else x * mask
         h = self.depthwise(h.transpose(1, 2)).transpose(1, 2)
         return x + self.scale * self.contract(F.gelu(self.expand(self.norm(h))))

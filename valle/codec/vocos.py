@@ -1,4 +1,4 @@
-"""Vocos in the place of EnCodec's decoder, as in VALL-E 2 (section 4.1.1; Vocos: arXiv 2306.00814)."""
+"""Vocos in place of EnCodec's decoder, as in VALL-E 2 (section 4.1.1; Vocos: arXiv 2306.00814)."""
 
 from __future__ import annotations
 
@@ -8,25 +8,34 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from valle.codec.encodec_package import torchaudio_stand_in
+from valle.codec.encodec_package import importable_torchaudio
 from valle.codec.weights import find_weights
 from valle.errors import UserError
 
-WEIGHTS = "vocos-encodec-24khz.bin"  # that model's pytorch_model.bin
+# The model's pytorch_model.bin, under a name of its own.
+WEIGHTS = "vocos-encodec-24khz.bin"
 URL = "https://huggingface.co/charactr/vocos-encodec-24khz/resolve/main/pytorch_model.bin"
-BANDWIDTH = 2  # of the four the model knows, 1.5, 3, 6 and 12 kbps: 6
+# Index of 6 kbps among the bandwidths that the model was trained for: 1.5, 3, 6 and 12 kbps.
+BANDWIDTH = 2
 CODEBOOK_SIZE = 1024
 
 
 class VocosDecoder(nn.Module):
-    """Codes (time, codebook) -> waveform (time * 320,) at 24 kHz."""
+    """Vocos for EnCodec's codes at 24 kHz.
+
+    Args:
+        weights: The model's weights.
+
+    Raises:
+        UserError: The package `vocos` is not installed, or the file holds other weights.
+    """
 
     codebooks: Tensor
 
     def __init__(self, weights: Path) -> None:
         super().__init__()
         try:
-            with torchaudio_stand_in():
+            with importable_torchaudio():
                 from vocos.heads import ISTFTHead
                 from vocos.models import VocosBackbone
         except ImportError as error:
@@ -47,11 +56,20 @@ class VocosDecoder(nn.Module):
         self.eval()
 
     def forward(self, codes: Tensor) -> Tensor:
+        """Decode codes (time, codebook) to samples (time * 320,)."""
+        # The codebooks are stacked in one table.
         rows = codes + CODEBOOK_SIZE * torch.arange(codes.shape[1], device=codes.device)
         latent = self.codebooks[rows].sum(1).T[None]
         return self.head(self.backbone(latent, bandwidth_id=torch.tensor([BANDWIDTH], device=codes.device)))[0]
 
 
 def load_vocos(codec_dir: Path | None) -> VocosDecoder:
-    """Weights from `codec_dir`, else from torch's download cache, else downloaded to it. Raises UserError without."""
+    """Load Vocos from a folder, from torch's download cache, or by download.
+
+    Args:
+        codec_dir: Folder with the weights; None: the cache, and a download where they are not in it.
+
+    Raises:
+        UserError: Weights or the package are missing, or the weights are damaged.
+    """
     return VocosDecoder(find_weights("decoder 'vocos'", WEIGHTS, URL, codec_dir, instead="leave --decoder out"))

@@ -1,4 +1,4 @@
-"""Weights of pretrained models: from a folder, or a download that says so."""
+"""Weights of pretrained models, from a folder, a cache or a download."""
 
 from __future__ import annotations
 
@@ -12,10 +12,20 @@ from valle.errors import UserError
 
 
 def find_weights(what: str, file: str, url: str, codec_dir: Path | None, instead: str) -> Path:
-    """A file of weights in `codec_dir`, else in torch's download cache, else downloaded to it (said on standard error).
+    """Find a file of weights, and download it where it is missing.
 
-    what: whose weights they are, for messages; instead: what to do without them
-    Raises UserError, one line, when the file cannot be had.
+    Args:
+        what: Whose weights they are, for messages.
+        file: Name of the file; eight or more hexadecimal digits before its suffix are the start of its SHA-256.
+        url: Address to download it from, which is printed on standard error.
+        codec_dir: Folder that has to hold it; None: torch's download cache.
+        instead: What to do without it, for messages.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        UserError: The file is not in the folder, or cannot be downloaded.
     """
     if codec_dir is not None:
         if not (codec_dir / file).is_file():
@@ -26,6 +36,7 @@ def find_weights(what: str, file: str, url: str, codec_dir: Path | None, instead
         return codec_dir / file
     cached = Path(torch.hub.get_dir()) / "checkpoints" / file
     if not cached.is_file():
+        # A download is never silent, whatever the level of logging.
         print(f"downloading {url} to {cached}", file=sys.stderr)
         digest = re.search(r"-([0-9a-f]{8,})\.", file)
         try:

@@ -11,7 +11,7 @@ import soundfile
 _FLAC_MAX = 2**36 - 1  # samples that a FLAC header can name
 
 
-def with_length(path: Path) -> io.BytesIO | None:
+def complete_header(path: Path) -> io.BytesIO | None:
     """Complete the header of a WAV or FLAC file that names a length of 0.
 
     Args:
