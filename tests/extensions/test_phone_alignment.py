@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 import valle
 from valle.errors import UserError
-from valle.extensions.phone_alignment import MISSING, PAUSE, aligned, pauses_cut, phones_of, quality, spliced
+from valle.extensions.phone_alignment import (
+    MISSING,
+    PAUSE,
+    align_phones,
+    frames_with_short_pauses,
+    join_candidates,
+    measure_quality,
+    phones_of,
+)
 from valle.models.sampling import Sampling
 from valle.synthesis.selection import ATTEMPT_SEED
 from valle.text import normalize, phonemize
@@ -22,7 +30,7 @@ PHONE = st.integers(1, len(PHONE_CLASSES) - 1)
 
 def misread(said: np.ndarray, text: list[int], rate: float) -> float:
     """Frames that do not say the text, for each of its phones."""
-    return float(aligned(said, text, rate)[1].sum()) / len(text)
+    return float(align_phones(said, text, rate)[1].sum()) / len(text)
 
 
 def said(text: list[int], frames: int = 4) -> np.ndarray:
@@ -55,7 +63,7 @@ def test_only_pauses_of_over_half_a_second_are_cut(runs: list[tuple[int, int]]) 
     phones = [(PAUSE if phone == 0 else phone, lasts) for phone, lasts in runs]
     merged = [(phone, sum(n for _, n in group)) for phone, group in itertools.groupby(phones, key=lambda run: run[0])]
     frames = np.array([phone for phone, lasts in merged for _ in range(lasts)])
-    kept = pauses_cut(frames, RATE)
+    kept = frames_with_short_pauses(frames, RATE)
     assert (np.diff(kept) > 0).all()
     cut = [phone for phone, lasts in merged for _ in range(min(lasts, 25) if phone == PAUSE else lasts)]
     assert frames[kept].tolist() == cut
@@ -75,7 +83,7 @@ def least_cost(said: np.ndarray, text: list[int]) -> float:
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=5), st.lists(st.integers(1, 3), min_size=1, max_size=3))
 def test_an_alignment_has_the_least_cost_of_all(frames: list[int], text: list[int]) -> None:
-    path, cost = aligned(np.array(frames), text, RATE)
+    path, cost = align_phones(np.array(frames), text, RATE)
     assert (np.diff(path) >= 0).all()
     assert cost.sum() == pytest.approx(least_cost(np.array(frames), text))
 
@@ -87,34 +95,34 @@ def test_a_short_candidate_is_not_preferred_to_a_whole_one() -> None:
     whole = said(text)
     whole[[1, 5, 9, 13, 17, 21]] = 20
     assert misread(cut_off, text, RATE) > misread(whole, text, RATE)
-    assert spliced([cut_off, whole], text, RATE) == [(1, 0, 40)]
+    assert join_candidates([cut_off, whole], text, RATE) == [(1, 0, 40)]
 
 
 @given(st.lists(PHONE, min_size=4, max_size=20, unique=True), st.data())
 def test_quality_counts_missing_phones_wrong_frames_and_the_rate(text: list[int], data: st.DataObject) -> None:
     dropped = data.draw(st.integers(0, len(text) - 1))
-    found = quality(said(text[dropped:]), text, RATE)
+    found = measure_quality(said(text[dropped:]), text, RATE)
     assert (found.phones, found.missing, found.wrong_frames) == (len(text), dropped, 0)
     share = dropped / len(text)
     assert found.verdict == ("incomplete" if share > 0.2 else "doubtful" if share > 0.1 else "complete")
     assert found.phones_per_second == (12.5 if dropped < len(text) else 0)
-    twice = found + quality(said(text), text, RATE)
+    twice = found + measure_quality(said(text), text, RATE)
     assert (twice.phones, twice.missing, twice.frames) == (2 * len(text), dropped, 4 * (2 * len(text) - dropped))
-    silent = quality(np.full(40, PAUSE), text, RATE)
+    silent = measure_quality(np.full(40, PAUSE), text, RATE)
     assert (silent.missing_phones, silent.verdict) == (1.0, "incomplete")
-    repeated = quality(np.concatenate((said(text), said(text[-4:]))), text, RATE)
+    repeated = measure_quality(np.concatenate((said(text), said(text[-4:]))), text, RATE)
     assert repeated.missing == 0
     assert repeated.wrong >= 12  # the last phone may count as one that was interrupted
     babble = data.draw(PHONE.filter(lambda phone: phone not in text))
-    assert quality(np.concatenate((said(text), np.full(16, babble))), text, RATE).tail == 16
+    assert measure_quality(np.concatenate((said(text), np.full(16, babble))), text, RATE).tail == 16
     assert repeated.verdict == ("doubtful" if repeated.wrong_frames > 0.2 else "complete")
 
 
 def test_candidates_without_frames_are_left_out_and_stay_where_there_is_nothing_else() -> None:
     nothing, short, whole = np.array([], dtype=int), np.array([3]), np.array([3, 4])
-    assert spliced([nothing, short, whole], [3, 4], RATE) == [(2, 0, 2)]
-    assert spliced([short, nothing], [3, 4], RATE) == [(0, 0, 1)]
-    assert spliced([nothing], [3, 4], RATE) == [(0, 0, 0)]
+    assert join_candidates([nothing, short, whole], [3, 4], RATE) == [(2, 0, 2)]
+    assert join_candidates([short, nothing], [3, 4], RATE) == [(0, 0, 1)]
+    assert join_candidates([nothing], [3, 4], RATE) == [(0, 0, 0)]
 
 
 def test_the_phones_of_a_text_leave_its_marks_out() -> None:
@@ -134,7 +142,7 @@ def test_what_is_put_together_is_misread_no_more_than_the_best_draw(text: list[i
         np.array([p for phone, lasts in data.draw(st.lists(piece, min_size=1, max_size=20)) for p in [phone] * lasts])
         for _ in range(data.draw(st.integers(1, 4)))
     ]
-    pieces = spliced(draws, text, RATE)
+    pieces = join_candidates(draws, text, RATE)
     wrong = [misread(draw, text, RATE) for draw in draws]
     assert misread(put_together(draws, pieces), text, RATE) <= min(wrong) + 1e-9
     if len(draws) == 1:
@@ -144,12 +152,12 @@ def test_what_is_put_together_is_misread_no_more_than_the_best_draw(text: list[i
 def test_draws_are_put_together_in_pauses_and_only_there() -> None:
     one, two, pause = [3, 4, 5, 6], [7, 8, 9, 10], np.full(10, PAUSE)
     left_out = [np.concatenate((said(one[1:]), pause, said(two))), np.concatenate((said(one), pause, said(two[:-1])))]
-    pieces = spliced(left_out, one + two, RATE)
+    pieces = join_candidates(left_out, one + two, RATE)
     assert pieces == [(1, 0, 16 + 5), (0, 12 + 5, 12 + 10 + 16)]
     assert misread(put_together(left_out, pieces), one + two, RATE) == 0
     without = [np.delete(draw, np.flatnonzero(draw == PAUSE)[2:]) for draw in left_out]  # a pause of 40 ms
-    assert len(spliced(without, one + two, RATE)) == 1
-    late = spliced(left_out, one + two, RATE, first=30)  # what is said already stays
+    assert len(join_candidates(without, one + two, RATE)) == 1
+    late = join_candidates(left_out, one + two, RATE, first=30)  # what is said already stays
     assert len(late) == 1
 
 
@@ -167,8 +175,8 @@ def test_of_several_attempts_what_says_the_text_best_is_kept(speech: Path) -> No
     target = phones_of(list(tts.encode_text(text).symbols))
     said = [phones[draw].numpy() for draw in draws]
     assert len({misread(row, target, tts.codec.frame_rate) for row in said}) > 1
-    best = put_together(draws, spliced(said, target, tts.codec.frame_rate))
-    best = best[pauses_cut(phones[best].numpy(), tts.codec.frame_rate)]
+    best = put_together(draws, join_candidates(said, target, tts.codec.frame_rate))
+    best = best[frames_with_short_pauses(phones[best].numpy(), tts.codec.frame_rate)]
     kept = tts.synthesize_batch([text], [prompt], [3], sampling=sampling, attempts=4)[0].codes
     assert kept[:, 0].tolist() == best.tolist()
     two = tts.synthesize_batch([text, text], [prompt] * 2, [3, 3], sampling=sampling, candidates=2, attempts=2)

@@ -2,7 +2,8 @@
 
 The AR model sometimes leaves a word out, repeats one or falls silent. Where each first code of a codec stands for a
 phone, this shows before anything is decoded to a waveform and without a recognizer: candidates are ranked, joined where
-they pause, and the result is described by a `Quality`. Not in the papers; measured in egs/bundled/README.md.
+they pause, and the result is described by a `Quality`. Not in the papers; what it was worth is
+told in docs/experiments.md.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Verdict = Literal["complete", "doubtful", "incomplete"]
 def phones_of(symbols: list[str]) -> list[int]:
     """Classes of the phones among a text's symbols: stress, spaces, marks and foreign phones are left out.
 
-    What espeak-ng writes as one vowel with a following /ɹ/ or /ɚ/ is two phones here, as the codes have them.
+    A vowel that espeak-ng writes with a following /ɹ/ or /ɚ/ as one symbol is two phones here, as in the codes.
     """
     phones = [phone for symbol in symbols for phone in _R_COLOURED.sub(r"\1 \2", symbol).split(" ")]
     return [c for c in map(phone_class, phones) if c not in (PAUSE, UNKNOWN)]
@@ -38,7 +39,7 @@ def phones_of(symbols: list[str]) -> list[int]:
 
 @dataclass(frozen=True)
 class Quality:
-    """What the phone alignment says of synthesized speech.
+    """How well synthesized speech matches its text, by the alignment of phones.
 
     Attributes:
         phones: phones of the text.
@@ -94,14 +95,14 @@ class Quality:
         )
 
 
-def aligned(said: np.ndarray, text: list[int], frame_rate: float) -> tuple[np.ndarray, np.ndarray]:
+def align_phones(encoded: np.ndarray, text: list[int], frame_rate: float) -> tuple[np.ndarray, np.ndarray]:
     """Align frames with the text's phones in order at the least cost.
 
     A frame belongs to a phone of the text or to a pause before, between or after them. It costs 1 when it encodes
     another phone; the first frame of a phone must encode it. A phone may be skipped, which costs `MISSING`.
 
     Args:
-        said: (time,) class of the phone that each frame's first code stands for.
+        encoded: (time,) class of the phone that each frame's first code stands for.
         text: classes of the phones that should be spoken.
         frame_rate: frames per second.
 
@@ -110,7 +111,7 @@ def aligned(said: np.ndarray, text: list[int], frame_rate: float) -> tuple[np.nd
         its cost, with that of the phones skipped before it (after the last frame: with the last frame's), and 1 more
         where a phone or a pause has lasted for `LONGEST`.
     """
-    if len(said) == 0:
+    if len(encoded) == 0:
         return np.zeros(0, dtype=int), np.zeros(0)
     states = np.full(2 * len(text) + 1, PAUSE)
     states[1::2] = text
@@ -119,11 +120,11 @@ def aligned(said: np.ndarray, text: list[int], frame_rate: float) -> tuple[np.nd
     # A step from state s to a later state t skips the phones between them: before[t] - through[s] of them.
     before = index // 2
     through = (index + 1) // 2
-    mismatch = (said[:, None] != states).astype(float)
+    mismatch = (encoded[:, None] != states).astype(float)
     entry = np.where((index % 2 == 1) & (mismatch > 0), np.inf, mismatch)
     previous = np.zeros(mismatch.shape, dtype=int)
     cost = skip * before + entry[0]
-    for frame in range(1, len(said)):
+    for frame in range(1, len(encoded)):
         potential = cost - skip * through
         lowest = np.minimum.accumulate(potential)
         is_new = np.concatenate(([True], potential[1:] < lowest[:-1]))
@@ -133,8 +134,8 @@ def aligned(said: np.ndarray, text: list[int], frame_rate: float) -> tuple[np.nd
         previous[frame] = np.where(enters < stays, np.concatenate(([0], source[:-1])), index)
         cost = np.minimum(stays, enters)
     state = int((cost + skip * (len(text) - through)).argmin())
-    path = np.zeros(len(said), dtype=int)
-    for frame in reversed(range(len(said))):
+    path = np.zeros(len(encoded), dtype=int)
+    for frame in reversed(range(len(encoded))):
         path[frame] = state
         state = previous[frame, state]
     left = np.concatenate(([0], through[path[:-1]]))
@@ -144,72 +145,79 @@ def aligned(said: np.ndarray, text: list[int], frame_rate: float) -> tuple[np.nd
     return path, mismatch[np.arange(len(path)), path] + skip * skipped + (lasted >= LONGEST * frame_rate)
 
 
-def quality(said: np.ndarray, text: list[int], frame_rate: float) -> Quality:
-    """Describe speech by its alignment with the text; arguments as of `aligned`."""
-    path, _ = aligned(said, text, frame_rate)
+def measure_quality(encoded: np.ndarray, text: list[int], frame_rate: float) -> Quality:
+    """Measure how well speech matches its text; arguments as of `align_phones`."""
+    path, _ = align_phones(encoded, text, frame_rate)
     states = np.full(2 * len(text) + 1, PAUSE)
     states[1::2] = text
     spoken = np.unique(path[path % 2 == 1])
-    wrong = said != states[path]
+    wrong = encoded != states[path]
     right = np.flatnonzero(~wrong & (path % 2 == 1))
     return Quality(
         phones=len(text),
         missing=len(text) - len(spoken),
-        frames=len(said),
+        frames=len(encoded),
         wrong=int(wrong.sum()),
         tail=int(wrong[right[-1] + 1 if len(right) else 0 :].sum()),
         frame_rate=frame_rate,
     )
 
+    # By candidate: cost so far, pieces, frame.
 
-def spliced(draws: list[np.ndarray], text: list[int], frame_rate: float, first: int = 0) -> list[tuple[int, int, int]]:
+
+def join_candidates(
+    candidates: list[np.ndarray], text: list[int], frame_rate: float, first: int = 0
+) -> list[tuple[int, int, int]]:
     """Join the parts of several candidates that encode the text at the least cost.
 
     Args:
-        draws: of each candidate (time,) as for `aligned`.
+        candidates: of each (time,) as for `align_phones`.
         text: classes of the phones that should be spoken.
         frame_rate: frames per second.
         first: frame before which no candidate is cut.
 
     Returns:
         Pieces (candidate, start, end) in order. A piece ends where its candidate and the next one both pause at the
-        same place of the text. Without such places it is the candidate of the least cost.
+        same position of the text. Without such positions it is the candidate of the least cost.
     """
-    arrived: dict[int, tuple[float, list[tuple[int, int, int]], int]] = {}  # per draw: cost so far, pieces, frame
-    pauses: dict[int, list[tuple[int, int]]] = {}  # per place of the text: draws and the middles of their pauses
+    arrived: dict[int, tuple[float, list[tuple[int, int, int]], int]] = {}  # by candidate: cost so far, pieces, frame
+    pauses: dict[int, list[tuple[int, int]]] = {}  # by state: candidates and the middles of their pauses
     totals = {}
-    for draw, said in enumerate(draws):
-        if len(said) == 0:
+    for index, encoded in enumerate(candidates):
+        if len(encoded) == 0:
             continue
-        path, wrong = aligned(said, text, frame_rate)
-        arrived[draw] = (0.0, [], 0)
-        totals[draw] = np.concatenate(([0.0], wrong.cumsum()))
+        path, wrong = align_phones(encoded, text, frame_rate)
+        arrived[index] = (0.0, [], 0)
+        totals[index] = np.concatenate(([0.0], wrong.cumsum()))
         for state in range(2, 2 * len(text), 2):
             start, end = np.searchsorted(path, [state, state + 1])
             if end - start >= SEAM * frame_rate and (start + end) // 2 >= first:
-                pauses.setdefault(state, []).append((draw, int(start + end) // 2))
+                pauses.setdefault(state, []).append((index, int(start + end) // 2))
     if not arrived:
-        return [(0, 0, len(draws[0]))]
+        return [(0, 0, len(candidates[0]))]
 
-    def until(draw: int, frame: int) -> tuple[float, list[tuple[int, int, int]]]:
-        wrong, pieces, start = arrived[draw]
-        return wrong + totals[draw][frame] - totals[draw][start], [*pieces, (draw, start, frame)]
+    def until(index: int, frame: int) -> tuple[float, list[tuple[int, int, int]]]:
+        wrong, pieces, start = arrived[index]
+        return wrong + totals[index][frame] - totals[index][start], [*pieces, (index, start, frame)]
 
     for state in sorted(pauses):
-        ways = {draw: until(draw, frame) for draw, frame in pauses[state]}
-        least = min(ways, key=lambda draw: ways[draw][0])
-        for draw, frame in pauses[state]:
-            if ways[draw][0] > ways[least][0]:
-                arrived[draw] = (*ways[least], frame)
-    ends = [until(draw, len(draws[draw])) for draw in arrived]
+        ways = {index: until(index, frame) for index, frame in pauses[state]}
+        least = min(ways, key=lambda index: ways[index][0])
+        for index, frame in pauses[state]:
+            if ways[index][0] > ways[least][0]:
+                arrived[index] = (*ways[least], frame)
+    ends = [until(index, len(candidates[index])) for index in arrived]
     return min(ends, key=lambda end: end[0])[1]
 
 
-def pauses_cut(said: np.ndarray, frame_rate: float) -> np.ndarray:
+def frames_with_short_pauses(encoded: np.ndarray, frame_rate: float) -> np.ndarray:
     """Indices of the frames (time,) that stay when the middle of each pause longer than `LONGEST` is cut out."""
-    most = round(LONGEST * frame_rate)
-    kept, ends = [], np.flatnonzero(np.diff(said == PAUSE)) + 1
-    for run in np.split(np.arange(len(said)), ends):
-        long = len(run) > most and said[run[0]] == PAUSE
-        kept.append(np.concatenate((run[: most // 2], run[len(run) - (most - most // 2) :])) if long else run)
-    return np.concatenate(kept)
+    limit = round(LONGEST * frame_rate)
+    selected = []
+    ends = np.flatnonzero(np.diff(encoded == PAUSE)) + 1
+    for run in np.split(np.arange(len(encoded)), ends):
+        long = len(run) > limit and encoded[run[0]] == PAUSE
+        if long:
+            run = np.concatenate((run[: limit // 2], run[len(run) - (limit - limit // 2) :]))
+        selected.append(run)
+    return np.concatenate(selected)

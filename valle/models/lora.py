@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA, arXiv 2106.09685): a new voice or language from minutes of speech, few weights to train."""
+"""Low-rank adapters (LoRA, arXiv 2106.09685), to fine-tune on minutes of speech."""
 
 from __future__ import annotations
 
@@ -12,7 +12,17 @@ from valle.models.transformer import Block
 
 
 class LowRank(nn.Module):
-    """W + B A: `down` A (rank, input), `up` B (output, rank), which begins as zero (section 4.1)."""
+    """The parametrization W + B A of a weight (section 4.1).
+
+    Args:
+        outputs: Rows of W.
+        inputs: Columns of W.
+        rank: Rank of the adapter.
+
+    Attributes:
+        down: A, (rank, inputs).
+        up: B, (outputs, rank), initialized with zeros.
+    """
 
     def __init__(self, outputs: int, inputs: int, rank: int) -> None:
         super().__init__()
@@ -20,12 +30,19 @@ class LowRank(nn.Module):
         self.up = nn.Parameter(torch.zeros(outputs, rank))
 
     def forward(self, weight: Tensor) -> Tensor:
+        """Return W + B A, of the shape of W."""
         return weight + self.up @ self.down
 
 
 def add_adapters(model: AR | NAR, rank: int) -> None:
-    """Give every linear layer of the blocks an adapter, and let nothing else be trained but the phonemes' embeddings,
-    which a new language adds to."""
+    """Add an adapter to every linear layer of the blocks, and freeze all other weights but the phoneme embeddings.
+
+    The embeddings are trained since a new language adds phonemes.
+
+    Args:
+        model: The model, which is changed.
+        rank: Rank of the adapters.
+    """
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith("phoneme_embedding"))
     for block in model.transformer.blocks:
@@ -35,26 +52,33 @@ def add_adapters(model: AR | NAR, rank: int) -> None:
             parametrize.register_parametrization(layer, "weight", adapter)
 
 
-ORIGINAL = ".parametrizations.weight.original"  # how torch names a weight that has an adapter
+# The name that torch gives to a weight with a parametrization.
+ORIGINAL = ".parametrizations.weight.original"
 
 
 def merged(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of a model with adapters -> those of the model without that does the same; others stay as they are."""
+    """Merge adapters into the weights: the state dict of a model without adapters that computes the same."""
     plain = {name: value for name, value in state.items() if ".parametrizations." not in name}
     for name, weight in state.items():
         if name.endswith(ORIGINAL):
             layer = name.removesuffix(ORIGINAL)
-            up, down = (state[f"{layer}.parametrizations.weight.0.{part}"] for part in ("up", "down"))
-            plain[f"{layer}.weight"] = weight + (up.float() @ down.float()).to(weight.dtype)
+            up = state[f"{layer}.parametrizations.weight.0.up"].float()
+            down = state[f"{layer}.parametrizations.weight.0.down"].float()
+            plain[f"{layer}.weight"] = weight + (up @ down).to(weight.dtype)
     return plain
 
 
 def with_adapters(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of a plain model under the names of a model with adapters, whose adapters stay as in `own`."""
-    found = dict(state)
+    """Convert the state dict of a model without adapters to that of a model with adapters.
+
+    Args:
+        state: Weights of the model without adapters.
+        own: Weights of the model with adapters, whose adapters are used.
+    """
+    converted = dict(state)
     for name, value in own.items():
         if name.endswith(ORIGINAL):
-            found[name] = found.pop(f"{name.removesuffix(ORIGINAL)}.weight")
+            converted[name] = converted.pop(f"{name.removesuffix(ORIGINAL)}.weight")
         elif ".parametrizations." in name:
-            found[name] = value
-    return found
+            converted[name] = value
+    return converted

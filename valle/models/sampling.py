@@ -1,4 +1,4 @@
-"""Drawing codes from logits: temperature, top-k, top-p, and VALL-E 2's repetition aware sampling."""
+"""Sample codes from logits: temperature, top-k, top-p, and VALL-E 2's repetition aware sampling."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SPEECH_TOP_P = 0.7  # nucleus when nothing else is said: small models err more with all of it (egs/bundled/README.md)
+SPEECH_TOP_P = 0.7  # default of synthesis; with all of the distribution, small models make more word errors
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a code is drawn.
+    """How a code of the first codebook is sampled.
 
-    temperature:      divides the logits; 0 takes the most likely code
-    top_k:            keep the k most likely codes; None: all
-    top_p:            nucleus: keep the most likely codes until their probabilities reach top_p; 1.0: all
-    repetition_aware: VALL-E 2, section 3.4.1, algorithm 1
-    ras_window:       K, codes looked back at, of the prompt too
-    ras_threshold:    t_r, largest share of the window that the drawn code may have
+    Attributes:
+        temperature: Divisor of the logits; 0 takes the most likely code.
+        top_k: Sample from the k most likely codes; None: all.
+        top_p: Nucleus sampling: from the most likely codes whose probabilities sum to top_p; 1: all.
+        repetition_aware: Whether codes are sampled by VALL-E 2, section 3.4.1, algorithm 1.
+        ras_window: K, number of previous codes that are considered, those of the prompt too.
+        ras_threshold: t_r, share of the window above which a code is sampled again.
     """
 
     temperature: float = 1.0
@@ -44,14 +45,14 @@ class Sampling:
 
 @dataclass(frozen=True)
 class NARSampling:
-    """How the other codebooks are filled in.
+    """How the codebooks after the first are filled in.
 
-    temperature:    divides the logits; 0, the papers' way, takes the most likely code (VALL-E, section 4.3). None:
-                    codes that sum to what the model expects the latent to be, where it has an expectation, so that
-                    where it is unsure speech has the middle of what is possible and not one guess; else as 0
-    stages:         codebooks filled in after the first, always in rising order since each is predicted from those
-                    below; fewer than 7 leave the last ones out, and speech sounds coarser
-    prompt_seconds: longest acoustic prompt; None: as long as the longest in training. VALL-E has 3 s
+    Attributes:
+        temperature: Divisor of the logits; 0 takes the most likely codes, as the papers (VALL-E, section 4.3). None:
+            the model's own default, which is 0 for `NAR` and the predicted mean for a model with latent regression
+            (`valle.extensions.latent_regression`).
+        stages: Codebooks after the first, in rising order; fewer than 7 leave the last ones out.
+        prompt_seconds: Longest acoustic prompt; None: the longest in training. VALL-E has 3 s.
     """
 
     temperature: float | None = None
@@ -68,37 +69,59 @@ class NARSampling:
 
 
 def filter_logits(logits: Tensor, top_k: int | None = None, top_p: float = 1.0) -> Tensor:
-    """Set what top-k and top-p leave out to -inf: (..., entries) -> same. The most likely entry always stays."""
+    """Set the logits of entries that are not sampled to -inf. The most likely entry always remains.
+
+    Args:
+        logits: (..., entries).
+        top_k: See `Sampling`.
+        top_p: See `Sampling`.
+
+    Returns:
+        (..., entries).
+    """
     if top_k is not None and top_k < logits.shape[-1]:
         smallest = logits.topk(top_k, dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < smallest, -torch.inf)
     if top_p < 1.0:
         ordered = logits.sort(dim=-1, descending=True).values
         probabilities = ordered.softmax(-1)
-        before = probabilities.cumsum(-1) - probabilities  # of all that are more likely
+        # Sum of the probabilities of all entries that are more likely.
+        before = probabilities.cumsum(-1) - probabilities
         smallest = ordered.masked_fill(before >= top_p, torch.inf).amin(-1, keepdim=True)
         logits = logits.masked_fill(logits < smallest, -torch.inf)
     return logits
 
 
 def sample_inverse_cdf(probabilities: Tensor, noise: Tensor) -> Tensor:
-    """Draw by the inverse of the distribution function: (..., entries) and uniform (...) -> (...) indices.
+    """Sample by the inverse of the cumulative distribution function.
 
-    Unlike `torch.multinomial` a row's draw depends on its own noise only, so a row in a batch draws as it would alone.
+    Unlike `torch.multinomial`, the result of a row depends on its own noise only, so that it is the same in a batch as
+    alone.
+
+    Args:
+        probabilities: (..., entries).
+        noise: (...) uniform in [0, 1).
+
+    Returns:
+        (...) indices.
     """
     cumulative = probabilities.double().cumsum(-1)
-    below_one = noise[..., None].double().clamp(max=1 - 2**-24)  # so that the last with a probability is found
+    # Below 1, so that the last entry with a probability is the last that can be sampled.
+    below_one = noise[..., None].double().clamp(max=1 - 2**-24)
     return torch.searchsorted(cumulative, below_one * cumulative[..., -1:], right=True)[..., 0]
 
 
 def sample(logits: Tensor, history: Tensor, noise: Tensor, sampling: Sampling) -> Tensor:
-    """Draw one code a row.
+    """Sample one code for each row. No value is read back to the host.
 
-    logits:  (batch, entries)
-    history: (batch, >= ras_window) the latest codes, newest last; -1 where there is none yet
-    noise:   (batch, 2) uniform in [0, 1): the first draw and, with repetition aware sampling, the second
+    Args:
+        logits: (batch, entries).
+        history: (batch, >= ras_window) previous codes, newest last; -1 where there is none yet.
+        noise: (batch, 2) uniform in [0, 1), for the first sample and, with repetition aware sampling, the second.
+        sampling: How codes are sampled.
 
-    Returns (batch,) indices. No value is read back to the host.
+    Returns:
+        (batch,) indices.
     """
     logits = logits.float()
     if sampling.temperature == 0:
@@ -107,6 +130,7 @@ def sample(logits: Tensor, history: Tensor, noise: Tensor, sampling: Sampling) -
         logits = logits / sampling.temperature
     codes = sample_inverse_cdf(filter_logits(logits, sampling.top_k, sampling.top_p).softmax(-1), noise[:, 0])
     if sampling.repetition_aware:
+        # Algorithm 1: a code that fills too large a share of the window is sampled again, from all codes.
         window = history[:, -sampling.ras_window :]
         ratio = (window == codes[:, None]).sum(-1) / sampling.ras_window
         codes = torch.where(ratio > sampling.ras_threshold, sample_inverse_cdf(logits.softmax(-1), noise[:, 1]), codes)

@@ -17,7 +17,13 @@ from valle.models.kv_cache import KVCache
 
 
 class AdaptiveLayerNorm(nn.Module):
-    """`AdaLN(h, j) = a_j * LayerNorm(h) + b_j`, a_j and b_j linear in the stage embedding (VALL-E, section 4.2.2)."""
+    """Adaptive layer norm: `AdaLN(h, j) = a_j * LayerNorm(h) + b_j` (VALL-E, section 4.2.2).
+
+    a_j and b_j are linear in the embedding of stage j.
+
+    Args:
+        dim: Width.
+    """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -29,18 +35,28 @@ class AdaptiveLayerNorm(nn.Module):
             self.modulation.bias[:dim] = 1.0
 
     def forward(self, x: Tensor, stage: Tensor) -> Tensor:
-        """x (batch, time, dim), stage embedding (batch, dim)."""
+        """Normalize x, (batch, time, dim), with the stage embedding (batch, dim)."""
         scale, shift = self.modulation(stage)[:, None].chunk(2, dim=-1)
         return self.norm(x) * scale + shift
 
 
 class Block(nn.Module):
-    """Self-attention and a feed-forward network, each with a norm before and a residual around it."""
+    """Self-attention and a feed-forward network, each with a norm before it and a residual connection.
+
+    Args:
+        config: Sizes.
+        adaptive: Whether the norms are adaptive.
+
+    Attributes:
+        attend: Scaled dot-product attention; inference can replace it by a kernel for its dtype.
+    """
 
     def __init__(self, config: TransformerConfig, adaptive: bool) -> None:
         super().__init__()
         norm = AdaptiveLayerNorm if adaptive else nn.LayerNorm
-        self.heads, self.dropout, self.adaptive = config.heads, config.dropout, adaptive
+        self.heads = config.heads
+        self.dropout = config.dropout
+        self.adaptive = adaptive
         self.attend: Callable[..., Tensor] = F.scaled_dot_product_attention
         self.attention_norm = norm(config.dim)
         self.qkv = nn.Linear(config.dim, 3 * config.dim)
@@ -48,11 +64,12 @@ class Block(nn.Module):
         self.ffn_norm = norm(config.dim)
         self.ffn_in = nn.Linear(config.dim, config.ffn_dim)
         self.ffn_out = nn.Linear(config.ffn_dim, config.dim)
-        for residual in (self.out, self.ffn_out):  # keep the variance of the residual stream (GPT-2)
+        # Smaller weights, so that the variance of the residual stream does not grow with the depth (GPT-2).
+        for residual in (self.out, self.ffn_out):
             nn.init.normal_(residual.weight, std=0.02 / math.sqrt(2 * config.layers))
 
     def project_qkv(self, x: Tensor, stage: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of x, each (batch, heads, time, head_dim)."""
+        """Compute queries, keys and values of x (batch, time, dim), each (batch, heads, time, head_dim)."""
         h = self.attention_norm(x, stage) if self.adaptive else self.attention_norm(x)
         query, key, value = rearrange(self.qkv(h), "b t (part h d) -> part b h t d", part=3, h=self.heads)
         return query, key, value
@@ -67,6 +84,7 @@ class Block(nn.Module):
         cache: KVCache | None,
         layer: int,
     ) -> Tensor:
+        """Run the block, see `Transformer.forward`; `layer` is its index in the cache."""
         query, key, value = self.project_qkv(x, stage)
         if cache is not None:
             key, value = cache.update(layer, key, value)
@@ -78,14 +96,21 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A stack of blocks and a final norm. `adaptive` gives every norm the NAR's stage."""
+    """A stack of blocks and a final norm.
+
+    Args:
+        config: Sizes.
+        adaptive: Whether the norms are adaptive, as in the NAR model.
+
+    Attributes:
+        checkpointing: In training, store only the input of each block and recompute the rest for the gradient.
+    """
 
     def __init__(self, config: TransformerConfig, adaptive: bool = False) -> None:
         super().__init__()
-        self.config, self.adaptive = config, adaptive
-        self.checkpointing = (
-            False  # in training, keep a block's input alone and compute the rest again for the gradient
-        )
+        self.config = config
+        self.adaptive = adaptive
+        self.checkpointing = False
         self.blocks = nn.ModuleList(Block(config, adaptive) for _ in range(config.layers))
         self.norm = AdaptiveLayerNorm(config.dim) if adaptive else nn.LayerNorm(config.dim)
 
@@ -98,26 +123,38 @@ class Transformer(nn.Module):
         stage: Tensor | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
-        """x (batch, time, dim) -> hidden (batch, time, dim).
+        """Run all blocks.
 
-        causal: each position sees itself and what came before
-        mask:   (batch, 1, 1 or query, key) bool, True where attention may look
-        stage:  (batch, dim) stage embedding, for adaptive norms
-        cache:  keys and values are read from it and added to it; the caller advances it
+        Args:
+            x: (batch, time, dim).
+            causal: Whether each position attends only to itself and what is before it.
+            mask: (batch, 1, 1 or query, key) bool, True where attention is allowed.
+            stage: (batch, dim) stage embedding, for adaptive norms.
+            cache: Keys and values before x, to which those of x are appended; the caller advances it.
+
+        Returns:
+            (batch, time, dim).
         """
         x = F.dropout(x, self.config.dropout, self.training)
         for layer, block in enumerate(self.blocks):
-            run = (
-                functools.partial(checkpoint, block, use_reentrant=False)
-                if self.checkpointing and self.training
-                else block
-            )
+            run: Callable[..., Tensor] = block
+            if self.checkpointing and self.training:
+                run = functools.partial(checkpoint, block, use_reentrant=False)
             x = run(x, causal=causal, mask=mask, stage=stage, cache=cache, layer=layer)
         return self.norm(x, stage) if self.adaptive else self.norm(x)
 
     @torch.no_grad()
     def attention_map(self, x: Tensor, layer: int, *, causal: bool) -> Tensor:
-        """Attention of one layer averaged over its heads, for pictures: (batch, time, time)."""
+        """Compute the attention of one layer, averaged over its heads.
+
+        Args:
+            x: (batch, time, dim).
+            layer: Index of the layer.
+            causal: See `forward`.
+
+        Returns:
+            (batch, query, key).
+        """
         blocks = [block for block in self.blocks if isinstance(block, Block)]
         for index, block in enumerate(blocks[:layer]):
             x = block(x, causal=causal, mask=None, stage=None, cache=None, layer=index)

@@ -13,7 +13,7 @@ import numpy as np
 from valle.audio import Audio
 from valle.codec import Codec
 from valle.codec.phone_labelled import PhoneLabelledCodec
-from valle.extensions.phone_alignment import PAUSE, aligned, phones_of
+from valle.extensions.phone_alignment import PAUSE, align_phones, phones_of
 from valle.synthesis.prompt import Prompt, PromptWarning
 from valle.synthesis.speech_activity import analyze
 from valle.text import TextUnits
@@ -56,7 +56,7 @@ def compare(said: np.ndarray, text: list[int], frame_rate: float) -> str | None:
         text: classes of the text's phones.
         frame_rate: frames per second.
     """
-    path, _ = aligned(said, text, frame_rate)
+    path, _ = align_phones(said, text, frame_rate)
     speech = said != PAUSE
     expected = np.append(text, PAUSE)[np.where(path % 2 == 1, path // 2, -1)]
     other = speech & (said != expected)

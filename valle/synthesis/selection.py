@@ -14,7 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from valle.extensions.phone_alignment import Quality, pauses_cut, phones_of, quality, spliced
+from valle.extensions.phone_alignment import (
+    Quality,
+    frames_with_short_pauses,
+    join_candidates,
+    measure_quality,
+    phones_of,
+)
 from valle.generation.engine import GenerationOutput, Request
 
 RETRIES = 2  # times that more candidates are sampled while the best one is incomplete or truncated
@@ -67,8 +73,8 @@ class FirstCandidate:
 class PhoneAlignmentSelector:
     """Joins the parts of the candidates that encode the text best, and shortens long pauses.
 
-    For codecs whose first codes stand for phones, and phonemes as text units. Not in the papers; its worth is measured
-    in benchmarks/RESULTS.md.
+    For codecs whose first codes stand for phones, and phonemes as text units. Not in the papers; what it was worth is
+    told in docs/experiments.md.
 
     Attributes:
         phones: (codebook_size,) class of the phone that each first code stands for.
@@ -82,11 +88,11 @@ class PhoneAlignmentSelector:
         """Join the best parts of the candidates where they pause at the same place of the text."""
         text = phones_of(list(symbols))
         codes = [torch.cat((prefix, candidate.codes)) for candidate in candidates]
-        pieces = spliced([self._phones(row) for row in codes], text, self.frame_rate, len(prefix))
+        pieces = join_candidates([self._phones(row) for row in codes], text, self.frame_rate, len(prefix))
         joined = torch.cat([codes[index][start:end] for index, start, end in pieces])[len(prefix) :]
         if len(joined):
-            joined = joined[pauses_cut(self._phones(joined), self.frame_rate)]
-        description = quality(self._phones(torch.cat((prefix, joined))), text, self.frame_rate)
+            joined = joined[frames_with_short_pauses(self._phones(joined), self.frame_rate)]
+        description = measure_quality(self._phones(torch.cat((prefix, joined))), text, self.frame_rate)
         last = pieces[-1][0]
         return Selected(joined, candidates[last].truncated, description)
 
