@@ -1,4 +1,4 @@
-"""Reading, writing and resampling sound: the only place that touches sound files."""
+"""Reading, writing and resampling of audio files."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from valle.errors import UserError
 from valle.files import atomic_path
 from valle.streamed_headers import complete_header
 
-LARGEST_FLOAT = 16.0  # a float file that goes beyond it holds integers
-CANCELLED = 1e-2  # of the loudest channel's power: channels whose mean has less are each other's inverse
+# A file of floats with a larger peak holds integers.
+MAX_FLOAT_PEAK = 16.0
+# Channels whose mean has less than this share of the loudest channel's power are inverses of each other.
+MIN_MIX_POWER = 1e-2
 
 logger = logging.getLogger("valle")
 
@@ -27,8 +29,9 @@ logger = logging.getLogger("valle")
 class Audio:
     """A mono waveform.
 
-    samples:     (time,) float32, full scale is [-1, 1]
-    sample_rate: hertz
+    Attributes:
+        samples: (time,) float32; full scale is [-1, 1].
+        sample_rate: Sample rate in hertz.
     """
 
     samples: np.ndarray
@@ -36,7 +39,7 @@ class Audio:
 
     @property
     def duration(self) -> float:
-        """Seconds."""
+        """Duration in seconds."""
         return len(self.samples) / self.sample_rate
 
     def save(self, path: str | Path) -> None:
@@ -45,16 +48,26 @@ class Audio:
 
 
 def resample(samples: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:
-    """Band-limited resampling of (time,) float32 samples; rates in hertz."""
+    """Resample (time,) float32 samples with a band limit.
+
+    Args:
+        samples: The samples.
+        source_rate: Their rate in hertz.
+        target_rate: The rate of the result in hertz.
+    """
     if source_rate == target_rate:
         return samples
     return soxr.resample(samples, source_rate, target_rate, quality="HQ").astype(np.float32)
 
 
 def duration(path: str | Path) -> float:
-    """Length of a sound file in seconds, from its header. Raises UserError as `read` does."""
-    with _open(path) as sound:
-        return sound.frames / sound.samplerate
+    """Return the duration of an audio file in seconds, from its header.
+
+    Raises:
+        UserError: The file is missing or cannot be read.
+    """
+    with _open(path) as file:
+        return file.frames / file.samplerate
 
 
 def read(
@@ -65,46 +78,53 @@ def read(
     end: float | None = None,
     max_duration: float | None = None,
 ) -> Audio:
-    """Read any file libsndfile reads (WAV, FLAC, OGG, Opus, MP3, ...), mixed to mono and resampled to `sample_rate`.
+    """Read an audio file that libsndfile supports (WAV, FLAC, OGG, Opus, MP3, ...) as a mono waveform.
 
-    start, end:   seconds of the stretch to read, for segments of a long recording
-    max_duration: seconds; a longer stretch is refused before anything is decoded
+    Args:
+        path: The file.
+        sample_rate: Rate in hertz to resample to; None: the file's own.
+        start: Start of the segment to read in seconds.
+        end: Its end in seconds; None: the end of the file.
+        max_duration: Maximum duration of the segment in seconds, checked before anything is decoded.
 
-    Raises UserError when the file is missing, is not a sound file, holds no samples, or is too long.
+    Raises:
+        UserError: The file is missing, is not an audio file, holds no samples, or is too long.
     """
-    with _open(path) as sound:
-        rate = sound.samplerate
+    with _open(path) as file:
+        rate = file.samplerate
         first = round(start * rate)
-        last = sound.frames if end is None else min(round(end * rate), sound.frames)
+        last = file.frames if end is None else min(round(end * rate), file.frames)
         if first >= last:
             span = f" from {start:g} s to {end:g} s" if end is not None else ""
             raise UserError(f"{path}: holds no samples{span}; give a recording with speech in it")
         seconds = (last - first) / rate
         if max_duration is not None and seconds > max_duration:
             raise UserError(f"{path}: lasts {seconds:.1f} s, at most {max_duration:g} s are taken; cut it shorter")
-        sound.seek(first)
-        channels = sound.read(last - first, dtype="float32", always_2d=True)
-        samples = _mono(path, _full_scale(path, channels, sound.subtype))
+        file.seek(first)
+        channels = file.read(last - first, dtype="float32", always_2d=True)
+        samples = _mix_to_mono(path, _scale_integers(path, channels, file.subtype))
     if len(samples) == 0:
         raise UserError(f"{path}: holds no samples that can be decoded; give a recording with speech in it")
+    # Float files can hold infinities and NaN.
     samples = np.nan_to_num(samples)
     target = sample_rate or rate
     return Audio(resample(samples, rate, target), target)
 
 
-def _full_scale(path: str | Path, samples: np.ndarray, subtype: str) -> np.ndarray:
+def _scale_integers(path: str | Path, samples: np.ndarray, subtype: str) -> np.ndarray:
     """Scale a float file that holds integers, such as -32768 to 32767, to [-1, 1].
 
     Args:
-        path: for the log.
+        path: The file, for the log.
         samples: (time, channel) float32.
-        subtype: libsndfile's name of the file's sample format.
+        subtype: Name of the file's sample format in libsndfile.
     """
     if subtype not in ("FLOAT", "DOUBLE"):
         return samples
     peak = float(np.abs(samples).max(initial=0.0))
-    # Of float files some go a little over full scale. A quiet stretch of integers is known by having no fractions.
-    if not np.isfinite(peak) or not (peak > LARGEST_FLOAT or (peak > 1 and bool((samples == np.rint(samples)).all()))):
+    # Some float files exceed full scale a little. A quiet segment of integers is recognized by its lack of fractions.
+    are_integers = peak > MAX_FLOAT_PEAK or (peak > 1 and bool((samples == np.rint(samples)).all()))
+    if not np.isfinite(peak) or not are_integers:
         return samples
     bits = next((bits for bits in (16, 24, 32) if peak <= 2 ** (bits - 1)), None)
     if bits is None:
@@ -113,22 +133,22 @@ def _full_scale(path: str | Path, samples: np.ndarray, subtype: str) -> np.ndarr
     return samples / np.float32(2 ** (bits - 1))
 
 
-def _mono(path: str | Path, channels: np.ndarray) -> np.ndarray:
+def _mix_to_mono(path: str | Path, channels: np.ndarray) -> np.ndarray:
     """Mix (time, channel) to (time,): the mean, or the loudest channel where channels cancel one another."""
     mixed = channels.mean(axis=1)
     if channels.shape[1] == 1:
         return mixed
     power = np.square(channels, dtype=np.float64).mean(axis=0)
-    if power.max() == 0 or np.square(mixed, dtype=np.float64).mean() > CANCELLED * power.max():
+    if power.max() == 0 or np.square(mixed, dtype=np.float64).mean() > MIN_MIX_POWER * power.max():
         return mixed
-    logger.info("%s: its channels cancel one another, the loudest is taken", path)
+    logger.info("%s: channels cancel one another, reading the loudest one", path)
     return channels[:, int(power.argmax())]
 
 
 def _is_text(path: Path) -> bool:
-    """Whether a file begins as UTF-8 text does. Audio files have binary numbers there, except for NIST SPHERE.
+    """Whether a file begins with UTF-8 text. Audio files begin with binary numbers, except for NIST SPHERE.
 
-    Decoders are not given text: libmpg123 searches it for MP3 frames and prints notes to standard error.
+    libmpg123 would search text for MP3 frames and print notes on standard error.
     """
     try:
         with open(path, "rb") as file:
@@ -146,6 +166,7 @@ def _is_text(path: Path) -> bool:
 
 
 def _open(path: str | Path) -> soundfile.SoundFile:
+    """Open an audio file. Raises UserError where it is missing or of another kind."""
     path = Path(path)
     if not path.is_file():
         reason = "is a directory, not a sound file" if path.is_dir() else "no such file"
@@ -160,15 +181,22 @@ def _open(path: str | Path) -> soundfile.SoundFile:
 
 
 def write(path: str | Path, samples: np.ndarray, sample_rate: int) -> None:
-    """Write (time,) float32 samples as 16-bit WAV or FLAC (by the name's ending), whole or not at all.
+    """Write a 16-bit WAV or FLAC file atomically.
 
-    Raises UserError for another ending or when the file cannot be written.
+    Args:
+        path: The file; its suffix, .wav or .flac, determines the format.
+        samples: (time,) float32 samples; what exceeds [-1, 1] is clipped.
+        sample_rate: Sample rate in hertz.
+
+    Raises:
+        UserError: The suffix is another one, or the file cannot be written.
     """
     path = Path(path)
     kind = path.suffix.lower().lstrip(".")
     if kind not in ("wav", "flac"):
         raise UserError(f"{path}: can only write .wav and .flac")
-    encoded = io.BytesIO()  # libsndfile does not tell a full disk from a fault of its own
+    # libsndfile does not distinguish a full disk from an error of its own, so it encodes to memory.
+    encoded = io.BytesIO()
     soundfile.write(encoded, np.clip(samples, -1.0, 1.0), sample_rate, format=kind.upper(), subtype="PCM_16")
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
         stream.write(encoded.getbuffer())
@@ -176,14 +204,15 @@ def write(path: str | Path, samples: np.ndarray, sample_rate: int) -> None:
         os.fsync(stream.fileno())
 
 
-def mp3(sound: Audio) -> bytes:
-    """As MP3, which every browser plays."""
-    out = io.BytesIO()
-    soundfile.write(out, np.clip(sound.samples, -1.0, 1.0), sound.sample_rate, format="MP3", subtype="MPEG_LAYER_III")
-    return out.getvalue()
+def mp3(audio: Audio) -> bytes:
+    """Encode audio as MP3, which every browser plays."""
+    encoded = io.BytesIO()
+    samples = np.clip(audio.samples, -1.0, 1.0)
+    soundfile.write(encoded, samples, audio.sample_rate, format="MP3", subtype="MPEG_LAYER_III")
+    return encoded.getvalue()
 
 
 def loudness(samples: np.ndarray) -> float:
-    """Root mean square level of (time,) samples in decibels relative to full scale; -inf for silence."""
+    """Return the root mean square level of (time,) samples in decibels relative to full scale; -inf for silence."""
     power = float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
     return 10 * np.log10(power) if power > 0 else -np.inf

@@ -1,4 +1,4 @@
-"""Checks of the device and the seed that a user names."""
+"""Checks of devices and seeds."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ from valle.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-MAX_SEED = 2**32 - 1  # torch's CPU generator uses 32 bits of a seed, so larger ones would repeat the samples of others
+# torch's CPU generator uses 32 bits of a seed, so a larger one would repeat the samples of another.
+MAX_SEED = 2**32 - 1
 
 
 def check_device(name: str) -> torch.device:
-    """The torch device of this name. Raises UserError unless it is a CPU or a GPU that this machine has."""
+    """Return the torch device of a name.
+
+    Args:
+        name: "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        UserError: The name is another one, or this machine has no such GPU.
+    """
+    # Commands check their arguments before they load torch.
     import torch
 
     try:
@@ -32,7 +41,11 @@ def check_device(name: str) -> torch.device:
 
 
 def check_seed(seed: int) -> int:
-    """The seed. Raises UserError unless it is an integer from 0 to 2^32 - 1."""
+    """Return the seed.
+
+    Raises:
+        UserError: It is not in the range 0 to 2^32 - 1.
+    """
     if not 0 <= seed <= MAX_SEED:
         raise UserError(f"seed {seed} is out of range; use 0 to {MAX_SEED}")
     return seed

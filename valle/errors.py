@@ -1,7 +1,10 @@
-"""The one kind of error that is the user's to mend."""
+"""The exception for invalid user input."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """Bad input: the message is one line that names the input and the remedy. Commands print it and exit with 2."""
+    """Raised for invalid user input.
+
+    Its message is one line that names the input and the remedy. Commands print it and exit with code 2.
+    """

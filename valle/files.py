@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and where files are kept for later."""
+"""Atomic file writes, file names and the cache directory."""
 
 from __future__ import annotations
 
@@ -16,9 +16,17 @@ from valle.errors import UserError
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary name beside `path`, renamed to `path` if the block ends well and removed if it does not.
+    """Write a file atomically: it is complete or does not exist.
 
-    The folder is made when missing. Raises UserError when the disk is full or the folder cannot be written.
+    Args:
+        path: The file to write. Its folder is created where it is missing.
+
+    Yields:
+        A temporary path in the same folder, which is renamed to `path` at the end of the block, and removed if the
+        block raises an exception.
+
+    Raises:
+        UserError: The disk is full or the folder cannot be written.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.partial{path.suffix}")
@@ -33,13 +41,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a UTF-8 text file, whole or not at all."""
+    """Write a UTF-8 text file atomically. Raises UserError where it cannot be written."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def read_text(path: str | Path) -> str:
-    """The content of a UTF-8 file, without a byte order mark. Raises UserError when it cannot be read."""
+    """Read a UTF-8 text file without its byte order mark. Raises UserError where it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -48,12 +56,13 @@ def read_text(path: str | Path) -> str:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
 
 
-MAX_NAME = 200  # bytes; file systems take 255, and endings and temporary names need some
+# Bytes. File systems allow 255, of which suffixes and temporary names need some.
+MAX_NAME = 200
 _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]")
 
 
 def file_name_problem(name: str) -> str | None:
-    """What keeps a name, of an utterance for example, from being a file's in any folder; None where nothing does."""
+    """Return why a name, such as an utterance id, cannot be a file name in a given folder; None where it can."""
     if not name or name.startswith("."):
         return "is empty" if not name else "begins with '.'"
     unsafe = _UNSAFE.search(name)
@@ -63,38 +72,45 @@ def file_name_problem(name: str) -> str | None:
 
 
 def make_file_name(name: str) -> str:
-    """The name with "_" for everything that `file_name_problem` reports."""
+    """Replace everything that `file_name_problem` reports by "_", and shorten the name."""
     name = re.sub(r"^\.+", "_", _UNSAFE.sub("_", name)) or "_"
     return name.encode()[:MAX_NAME].decode(errors="ignore")
 
 
-def file_in(folder: Path, name: str, ending: str) -> Path:
-    """The path `folder/<name><ending>`. Raises UserError where that would not lie in the folder itself."""
-    wrong = file_name_problem(name)
-    if wrong:
-        raise UserError(f"id {name!r}: {wrong}, so it cannot name a file in {folder}; rename it")
-    return folder / f"{name}{ending}"
+def file_in(folder: Path, name: str, suffix: str) -> Path:
+    """Return the path `folder/<name><suffix>`. Raises UserError where it would not be in the folder itself."""
+    problem = file_name_problem(name)
+    if problem:
+        raise UserError(f"id {name!r}: {problem}, so it cannot name a file in {folder}; rename it")
+    return folder / f"{name}{suffix}"
 
 
 def append_line(path: str | Path, line: str) -> None:
-    """Add a line to a text file at once: a killed process leaves whole lines, but for the last. The folder is made
-    when missing. Raises UserError when it cannot be written."""
+    """Append a line to a text file in one write, so that a killed process can truncate the last line only.
+
+    Args:
+        path: The file. It and its folder are created where they are missing.
+        line: The line, without its line break.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a+b") as file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)
+                # A truncated line remains a line of its own.
                 if file.read() != b"\n":
-                    file.write(b"\n")  # what was cut off stays a line of its own
+                    file.write(b"\n")
             file.write(line.encode() + b"\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The JSON lines of a file that `append_line` wrote; none if it is not there. Lines that were cut off are left
-    out."""
+    """Read the JSON lines that `append_line` wrote, without truncated ones; none where the file does not exist."""
     records = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
         with suppress(json.JSONDecodeError):
@@ -103,28 +119,42 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
 
 def cache_directory() -> Path:
-    """Where compiled code is kept: `$XDG_CACHE_HOME/valle`, or `~/.cache/valle`."""
+    """Return the cache directory of compiled code and error logs: `$XDG_CACHE_HOME/valle`, or `~/.cache/valle`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "valle"
 
 
 def write_weights(path: Path, weights: dict[str, Any], provenance: dict[str, Any]) -> None:
-    """Write tensors in half precision as safetensors, with where they come from as the file's metadata."""
+    """Write weights as a safetensors file in half precision.
+
+    Args:
+        path: The file.
+        weights: Tensors by name.
+        provenance: Where the weights come from, stored as the file's metadata.
+    """
     from safetensors.torch import save_file
 
     with atomic_path(path) as temporary:
         halves = {name: weight.half().contiguous() for name, weight in weights.items()}
         save_file(halves, temporary, metadata={key: str(value) for key, value in provenance.items()})
-        temporary.chmod(0o644)  # the library leaves it to its owner alone
+        # The library makes it readable by its owner only.
+        temporary.chmod(0o644)
 
 
 def read_provenance(path: Path | None) -> dict[str, Any]:
-    """What is to be said of where weights come from: a JSON object, or nothing. Raises UserError for another file."""
+    """Read where weights come from.
+
+    Args:
+        path: A JSON object; None: nothing is stored.
+
+    Raises:
+        UserError: The file cannot be read, or holds something else.
+    """
     if path is None:
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        provenance = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({error}); give an object of names and texts") from error
-    if not isinstance(found, dict):
+    if not isinstance(provenance, dict):
         raise UserError(f"{path}: not a JSON object; give one of names and texts")
-    return found
+    return provenance

@@ -1,1 +1,1 @@
-"""The commands, one thin file each."""
+"""Command line programs, one file each."""

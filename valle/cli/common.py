@@ -1,4 +1,4 @@
-"""What all commands share: one clear line for bad input."""
+"""Command line parsing and error reports that all commands share."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from valle.files import cache_directory, write_text
 
 
 class Parser(argparse.ArgumentParser):
-    """Shows defaults in `--help`."""
+    """An argument parser that shows defaults in `--help` and reports errors in one line."""
 
     def __init__(self, **options) -> None:
         super().__init__(formatter_class=argparse.ArgumentDefaultsHelpFormatter, **options)
 
     def error(self, message: str) -> NoReturn:
-        """One line, without the usage that argparse puts before it."""
+        """Print one line, without the usage that argparse prints before it, and exit with 2."""
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
@@ -41,38 +41,48 @@ def _one_line(message: Warning | str, category: type[Warning], filename: str, *_
 
 
 def keep_memory() -> None:
-    """Let the C library keep freed memory rather than give it back: large tensors come and go all the time, and new
-    pages cost up to a quarter of the NAR model's time on a CPU. Of glibc; elsewhere nothing happens."""
+    """Make glibc retain freed memory rather than return it to the operating system.
+
+    Large tensors are allocated and freed all the time, and new pages cost up to a quarter of the NAR model's time on a
+    CPU. With another C library this has no effect.
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
-        trim_threshold, mmap_threshold, largest = -1, -3, 2**31 - 1
-        mallopt(trim_threshold, largest)
+        # Numbers of the parameters in malloc.h.
+        trim_threshold = -1
+        mmap_threshold = -3
+        mallopt(trim_threshold, 2**31 - 1)
         mallopt(mmap_threshold, 2**30)
 
 
 def _use_utf8() -> None:
-    """Start this command again in Python's UTF-8 mode where the locale limits arguments and file names to ASCII
-    (`LC_ALL=C PYTHONUTF8=0`): libraries open files by the locale, too. Processes started from it inherit the mode."""
+    """Restart this command in Python's UTF-8 mode where the locale limits arguments and file names to ASCII.
+
+    Such a locale is `LC_ALL=C PYTHONUTF8=0`; libraries open files by the locale, too. Child processes inherit the mode.
+    """
     if codecs.lookup(sys.getfilesystemencoding()).name == "ascii" and sys.executable:
         environment = os.environ | {"PYTHONUTF8": "1"}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
-def _print_anything() -> None:
-    """Print what a stream's encoding lacks as escapes, where Python would raise UnicodeEncodeError."""
+def _escape_unencodable() -> None:
+    """Print characters that a stream's encoding lacks as escapes, where Python would raise UnicodeEncodeError."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a command.
+    """Run a command and report its exceptions.
 
     UserError, and OSError that names a file, are printed as one line on standard error, with exit code 2. Any other
-    exception is one line that names the file with its traceback, with exit code 1. Ctrl-C exits with 130.
+    exception is printed as one line that names the file with its traceback, with exit code 1. Ctrl-C exits with 130.
+
+    Args:
+        main: The command.
     """
     _use_utf8()
-    _print_anything()
+    _escape_unencodable()
     name = sys.argv[0].rsplit("/", 1)[-1]
     warnings.showwarning = _one_line  # type: ignore[assignment]
     keep_memory()
@@ -94,8 +104,14 @@ def run(main: Callable[[], None]) -> None:
 
 
 def report_unexpected(name: str, error: Exception) -> None:
-    """Save the traceback of an unexpected exception in the cache directory and say so in one line on standard error.
-    Where the file cannot be written, print the traceback itself."""
+    """Save the traceback of an unexpected exception in the cache directory, and name the file on standard error.
+
+    Where the file cannot be written, the traceback itself is printed.
+
+    Args:
+        name: Name of the command.
+        error: The exception.
+    """
     lines = traceback.format_exception(error)
     path = cache_directory() / "errors" / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     versions = f"valle {version('valle')}, Python {platform.python_version()}, {platform.platform()}"
@@ -113,9 +129,9 @@ def report_unexpected(name: str, error: Exception) -> None:
 
 
 def _user_error(error: BaseException | None) -> UserError | None:
-    """The UserError in a chain of exceptions: jsonargparse wraps what a class raises when it is made.
+    """Return the UserError in a chain of exceptions: jsonargparse wraps what a class raises in its constructor.
 
-    Without one, what the operating system says about a file: that it may not be read, or is a folder.
+    Without one, an OSError that names a file becomes one: the file may not be read, or is a folder.
     """
     system = None
     while error is not None and not isinstance(error, UserError):
