@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +23,7 @@ def test_stand_ins_replace_a_whole_package_and_are_removed(tmp_path: Path, monke
     (tmp_path / "real_package" / "__init__.py").write_text("kind = 'real'\n")
     (tmp_path / "real_package" / "part.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
-
+    importlib.import_module("real_package.part")
     real = {name: sys.modules[name] for name in ("real_package", "real_package.part")}
 
     def fail_to_import() -> None:
@@ -35,7 +36,7 @@ def test_stand_ins_replace_a_whole_package_and_are_removed(tmp_path: Path, monke
         fail_to_import()
     assert {name: sys.modules[name] for name in real} == real
     for name in real:
-        monkeypatch.delitem(sys.modules, name)
+        del sys.modules[name]
 
 
 def test_modules_imported_from_a_stand_in_are_removed(tmp_path: Path) -> None:
@@ -43,7 +44,5 @@ def test_modules_imported_from_a_stand_in_are_removed(tmp_path: Path) -> None:
     package = ModuleType("stand_in_package")
     package.__path__ = [str(tmp_path)]
     with stand_ins({"stand_in_package": package}):
-        from stand_in_package.inner import value  # type: ignore[import-not-found]
-
-        assert value == 7
+        assert importlib.import_module("stand_in_package.inner").value == 7
     assert not [name for name in sys.modules if name.startswith("stand_in_package")]

@@ -1,4 +1,4 @@
-"""An exception that no command expects is one line, with its traceback in a file."""
+"""Reports of unexpected exceptions."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 COMMANDS = ("eval", "prepare", "synth", "tokenize", "train")
 
 
-def failing(command: str, cache: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command whose work raises an exception that is not the user's, with the cache directory at `cache`."""
+def run_failing_command(command: str, cache: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command that raises an unexpected exception, with the cache directory at `cache`."""
     script = (
         f"import sys\nfrom valle.cli import {command}\n"
         "def fail():\n    raise ZeroDivisionError('no such\\nluck')\n"
@@ -24,10 +24,8 @@ def failing(command: str, cache: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_unexpected_exception_is_one_line_that_names_the_file_with_its_traceback(
-    command: str, tmp_path: Path
-) -> None:
-    done = failing(command, tmp_path)
+def test_unexpected_exception_is_one_line_that_names_the_file_with_its_traceback(command: str, tmp_path: Path) -> None:
+    done = run_failing_command(command, tmp_path)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     (log,) = (tmp_path / "valle" / "errors").iterdir()
@@ -39,9 +37,9 @@ def test_an_unexpected_exception_is_one_line_that_names_the_file_with_its_traceb
     assert "ZeroDivisionError: no such\nluck" in text
 
 
-def test_a_traceback_that_cannot_be_saved_is_printed(tmp_path: Path) -> None:
+def test_traceback_that_cannot_be_saved_is_printed(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    done = failing("prepare", tmp_path / "file")
+    done = run_failing_command("prepare", tmp_path / "file")
     assert done.returncode == 1
     assert "Traceback (most recent call last)" in done.stderr
     assert "ZeroDivisionError" in done.stderr

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,26 +26,27 @@ def test_no_stand_in_for_torchaudio_is_left_after_the_import() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_installed_torchaudio_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "torchaudio.py").write_text("installed = True\n")
+@pytest.fixture
+def torchaudio_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file that `import torchaudio` imports."""
+    before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "torchaudio"}
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "torchaudio", raising=False)
+    yield tmp_path / "torchaudio.py"
+    sys.modules.pop("torchaudio", None)
+    sys.modules.update(before)
+
+
+def test_torchaudio_that_loads_is_used(torchaudio_source: Path) -> None:
+    torchaudio_source.write_text("is_installed = True\n")
     with importable_torchaudio():
-        import torchaudio  # type: ignore[import-not-found]
-
-        assert torchaudio.installed
-    # Leave no module of this test to others.
-    monkeypatch.delitem(sys.modules, "torchaudio")
+        assert importlib.import_module("torchaudio").is_installed
 
 
-def test_torchaudio_that_does_not_load_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "torchaudio.py").write_text("raise OSError('undefined symbol')\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "torchaudio", raising=False)
+def test_torchaudio_that_does_not_load_is_replaced(torchaudio_source: Path) -> None:
+    torchaudio_source.write_text("raise OSError('undefined symbol')\n")
     with importable_torchaudio():
-        from torchaudio.transforms import Spectrogram  # type: ignore[import-not-found]
-
-        assert Spectrogram(n_fft=64, hop_length=16, win_length=64)(torch.randn(1, 1, 640)).shape == (1, 1, 33, 37)
+        spectrogram = importlib.import_module("torchaudio.transforms").Spectrogram(64, hop_length=16, win_length=64)
+        assert spectrogram(torch.randn(1, 1, 640)).shape == (1, 1, 33, 37)
     assert "torchaudio" not in sys.modules
 
 

@@ -1,4 +1,4 @@
-"""Long texts are split into parts that one decoding can synthesize."""
+"""Splitting of long texts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def symbols_of(tokens: list[tuple[str, str]]) -> list[str]:
 
 
 @given(st.lists(TOKEN, min_size=1, max_size=60), st.integers(5, 80))
-def test_parts_are_short_enough_and_hold_every_symbol_in_order(tokens: list[tuple[str, str]], limit: int) -> None:
+def test_parts_are_short_enough_and_contain_every_symbol_in_order(tokens: list[tuple[str, str]], limit: int) -> None:
     symbols = symbols_of(tokens)
     parts = split(symbols, limit)
     assert all(0 < len(part.symbols) <= limit for part in parts)
@@ -28,7 +28,7 @@ def test_parts_are_short_enough_and_hold_every_symbol_in_order(tokens: list[tupl
 
 
 @given(st.lists(TOKEN, min_size=2, max_size=60))
-def test_words_are_never_split_where_there_is_a_space(tokens: list[tuple[str, str]]) -> None:
+def test_words_are_not_split_while_there_is_a_space(tokens: list[tuple[str, str]]) -> None:
     words = "".join(symbols_of(tokens)).split()
     parts = split(symbols_of(tokens), 12)
     assert [word for part in parts for word in "".join(part.symbols).split()] == words
@@ -36,7 +36,7 @@ def test_words_are_never_split_where_there_is_a_space(tokens: list[tuple[str, st
     assert parts[-1].boundary == "none"
 
 
-def test_sentence_ends_come_before_clauses_and_clauses_before_words() -> None:
+def test_sentence_ends_are_preferred_to_clauses_and_clauses_to_words() -> None:
     def parts(text: str, limit: int) -> list[tuple[str, str]]:
         return [("".join(part.symbols), part.boundary) for part in split(list(text), limit)]
 

@@ -1,4 +1,4 @@
-"""Byte pair encoding: text units learned from text, as VALL-E 2 has in place of phonemes (section 4.1.1)."""
+"""Byte pair encoding: text units learned from text, which VALL-E 2 uses in place of phonemes (section 4.1.1)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,17 @@ UNKNOWN = "<unk>"
 
 
 def train_bpe(texts: Iterable[str], size: int) -> str:
-    """Learn at most `size` units from normalized texts; returns the tokenizer as JSON.
+    """Learn units from text. A unit never extends beyond a word; letters are lowercase.
 
-    A unit never crosses a word; case is not kept. Raises UserError when `size` is less than the text has characters.
+    Args:
+        texts: Normalized texts.
+        size: Maximum number of units.
+
+    Returns:
+        The tokenizer as JSON.
+
+    Raises:
+        UserError: `size` is less than the number of different characters.
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
@@ -33,11 +41,12 @@ def train_bpe(texts: Iterable[str], size: int) -> str:
 
 
 def read_bpe(path: Path) -> str:
-    """The JSON in a file of `valle-prepare bpe`. Raises UserError when it is none."""
+    """Read a tokenizer that `valle-prepare bpe` wrote, as JSON. Raises UserError for another file."""
     try:
         text = path.read_text(encoding="utf-8")
         _load(text)
-    except Exception as error:  # `tokenizers` raises plain Exception for a file it does not understand
+    # `tokenizers` raises a plain Exception for a file that it cannot parse.
+    except Exception as error:
         reason = error.strerror if isinstance(error, OSError) else "is no tokenizer"
         raise UserError(f"{path}: {reason}; make one with valle-prepare bpe") from error
     return text
@@ -51,19 +60,31 @@ def _load(tokenizer: str) -> Tokenizer:
 
 
 def bpe_symbols(tokenizer: str) -> list[str]:
-    """Every unit, in the order of its id."""
+    """Return every unit of a tokenizer (JSON), in the order of its id."""
     vocabulary = _load(tokenizer).get_vocab()
     return sorted(vocabulary, key=lambda unit: vocabulary[unit])
 
 
 def bpe_units(texts: list[str], tokenizer: str) -> list[list[str]]:
-    """Units of each normalized text. Raises UserError that names a character no unit holds."""
-    found = []
+    """Split texts into units.
+
+    Args:
+        texts: Normalized texts.
+        tokenizer: The tokenizer as JSON.
+
+    Returns:
+        The units of each text.
+
+    Raises:
+        UserError: A character is in no unit.
+    """
+    result = []
     for text, encoding in zip(texts, _load(tokenizer).encode_batch(texts), strict=True):
         for unit, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True):
             if unit == UNKNOWN:
                 raise UserError(
-                    f"text {text[:40]!r}: {text[start:end]!r} does not occur in what the text units were learned from"
+                    f"text {text[:40]!r}: {text[start:end]!r} does not occur in the text that the units were learned "
+                    "from; leave it out, or use another model"
                 )
-        found.append(encoding.tokens)
-    return found
+        result.append(encoding.tokens)
+    return result

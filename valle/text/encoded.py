@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EncodedText:
-    """A text that was normalized, phonemized and looked up in a model's vocabulary once.
+    """A text that was normalized, phonemized and looked up in a model's vocabulary, once.
 
     Attributes:
-        text: The text as it was given.
+        text: The text before normalization.
         symbols: Phonemes, or units of byte pair encoding.
         ids: Id of each symbol in the model's vocabulary.
     """

@@ -1,4 +1,4 @@
-"""Words to phonemes: phonemizer with the espeak-ng library that the `espeakng-loader` wheel brings."""
+"""Words to phonemes: the package phonemizer with the espeak-ng library of the `espeakng-loader` wheel."""
 
 from __future__ import annotations
 
@@ -23,26 +23,35 @@ def _backend(language: str):
     EspeakWrapper.set_data_path(espeakng_loader.get_data_path())
     if not EspeakBackend.is_supported_language(language):
         raise UserError(
-            f"language {language!r}: espeak-ng does not know it; use a tag such as en-us, en-gb, de or fr-fr"
+            f"language {language!r}: not supported by espeak-ng; use a tag such as en-us, en-gb, de or fr-fr"
         )
-    silent = logging.getLogger("valle.phonemizer")
-    silent.setLevel(logging.ERROR)
+    # The package warns of differences in the number of words, which do not matter here.
+    logger = logging.getLogger("valle.phonemizer")
+    logger.setLevel(logging.ERROR)
     return EspeakBackend(
         language,
         preserve_punctuation=True,
         punctuation_marks=PUNCTUATION,
         with_stress=True,
         language_switch="remove-flags",
-        logger=silent,
+        logger=logger,
     )
 
 
 def phonemize(texts: list[str], language: str = "en-us") -> list[list[str]]:
-    """Phoneme symbols of each normalized text: phones, stress marks, spaces between words, punctuation.
+    """Convert normalized texts to phonemes.
 
-    Raises UserError when espeak-ng does not know `language`.
+    Args:
+        texts: Normalized texts.
+        language: Language tag of espeak-ng.
+
+    Returns:
+        The symbols of each text: phones, stress marks, spaces between words, and punctuation.
+
+    Raises:
+        UserError: espeak-ng does not support the language.
     """
     from phonemizer.separator import Separator
 
-    spoken = _backend(language).phonemize(texts, Separator(phone="_", word=" "), strip=True)
-    return [_SYMBOL.findall(" ".join(line.split())) for line in spoken]
+    lines = _backend(language).phonemize(texts, Separator(phone="_", word=" "), strip=True)
+    return [_SYMBOL.findall(" ".join(line.split())) for line in lines]

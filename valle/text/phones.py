@@ -1,4 +1,4 @@
-"""Phones of many tables as one small set of classes: what a phone loss learns and an aligner writes."""
+"""Phones of several alphabets as one small set of classes, for phone losses and alignments."""
 
 from __future__ import annotations
 
@@ -7,28 +7,31 @@ from collections.abc import Container
 
 from valle.text.phonemizer import PUNCTUATION, STRESS
 
-# The ARPABET of CMU's dictionary and of the American synthesizers -> the phones of espeak-ng; pauses are "".
+# ARPABET, as CMU's dictionary and American synthesizers use it -> phones of espeak-ng; a pause is "".
 _ARPABET = """aa:ɑː ae:æ ah:ʌ ao:ɔː aw:aʊ ax:ə axr:ɚ ay:aɪ b:b ch:tʃ d:d dh:ð dx:ɾ eh:ɛ el:əl em:m en:n̩ er:ɚ ey:eɪ
 f:f g:ɡ hh:h ih:ɪ iy:iː jh:dʒ k:k l:l m:m n:n ng:ŋ ow:oʊ oy:ɔɪ p:p r:ɹ s:s sh:ʃ t:t th:θ uh:ʊ uw:uː v:v w:w y:j z:z
 zh:ʒ pau: h#: sil: ssil: brth:"""
 ARPABET = dict(pair.split(":", 1) for pair in _ARPABET.split())
 
-# Of phones that tables tell apart or not, the one that stands for them; of a vowel with a following one, the vowel.
-_ALIKE = """ə>ʌ ɐ>ʌ ᵻ>ɪ i>iː iə>iː ɾ>t ʔ>t n̩>n əl>l ɚ>ɜː aɪə>aɪ aɪɚ>aɪ ɔ>ɔː ɒ>ɑː a>æ o>oʊ əʊ>oʊ r>ɹ oː>ɔː u>uː"""
-_SAME = dict(pair.split(">") for pair in _ALIKE.split())
+# Phone -> the phone of its class. These are phones that not every alphabet distinguishes, and vowels with a following
+# one, which count as the first.
+_VARIANTS = """ə>ʌ ɐ>ʌ ᵻ>ɪ i>iː iə>iː ɾ>t ʔ>t n̩>n əl>l ɚ>ɜː aɪə>aɪ aɪɚ>aɪ ɔ>ɔː ɒ>ɑː a>æ o>oʊ əʊ>oʊ r>ɹ oː>ɔː u>uː"""
+_SAME = dict(pair.split(">") for pair in _VARIANTS.split())
 PHONE_CLASSES = (
     "", "aɪ", "aʊ", "b", "d", "dʒ", "eɪ", "f", "h", "iː", "j", "k", "l", "m", "n", "oʊ", "p", "s", "t", "tʃ", "uː",
     "v", "w", "z", "æ", "ð", "ŋ", "ɑː", "ɔɪ", "ɔː", "ɛ", "ɜː", "ɡ", "ɪ", "ɹ", "ʃ", "ʊ", "ʌ", "ʒ", "θ",
 )  # fmt: skip
 _INDEX = {phone: index for index, phone in enumerate(PHONE_CLASSES)}
-UNKNOWN = -100  # what cross entropy leaves out
+# Cross entropy ignores this class as a target.
+UNKNOWN = -100
 
 
 def phone_class(phone: str) -> int:
-    """Index into PHONE_CLASSES of a phone as espeak-ng writes it; UNKNOWN for one of another language."""
+    """Return the index in PHONE_CLASSES of a phone in espeak-ng's notation; UNKNOWN for a phone of another language."""
     phone = phone.strip(STRESS + PUNCTUATION + " ")
     phone = _SAME.get(phone, phone)
-    if phone not in _INDEX and phone.endswith("ɹ"):  # ɑːɹ, ɔːɹ, ɛɹ, ...
+    # espeak-ng writes an r-coloured vowel as one phone: ɑːɹ, ɔːɹ, ɛɹ.
+    if phone not in _INDEX and phone.endswith("ɹ"):
         phone = phone[:-1]
         phone = _SAME.get(phone, phone)
     return _INDEX.get(phone, UNKNOWN)
@@ -45,21 +48,29 @@ q>k ʀ>ɹ ʁ>ɹ r>ɹ ɽ>ɹ rr>ɹ ɻ>ɹ ʂ>ʃ ʐ>ʒ ɕ>ʃ ʑ>ʒ tɕ>tʃ dʑ>dʒ t
 NEAREST = {phone: other.split("+") for phone, other in (pair.split(">") for pair in _NEAREST.split())}
 
 
-def nearest_phones(phone: str, known: Container[str]) -> list[str] | None:
-    """Phones among `known` to say instead of one that is not; None when there are none.
+def nearest_phones(phone: str, available: Container[str]) -> list[str] | None:
+    """Replace a phone by the nearest available ones.
 
-    A phone that is not in the table is taken without its length and diacritics, then letter by letter.
+    A phone that is not in the table is reduced to its letters without length and diacritics, then replaced letter by
+    letter.
+
+    Args:
+        phone: A phone in espeak-ng's notation.
+        available: Phones that a model has.
+
+    Returns:
+        The phones, or none where the phone is only a diacritic; None where there is no replacement.
     """
-    if phone in known:
+    if phone in available:
         return [phone]
     if phone in NEAREST:
-        found = [nearest_phones(other, known) for other in NEAREST[phone] if other]
-        if None not in found:
-            return [p for others in found for p in others or []]
+        replacements = [nearest_phones(other, available) for other in NEAREST[phone] if other]
+        if None not in replacements:
+            return [p for phones in replacements for p in phones or []]
     base = "".join(c for c in unicodedata.normalize("NFD", phone) if unicodedata.category(c) not in ("Mn", "Lm"))
     if base not in (phone, ""):
-        return nearest_phones(base, known)
+        return nearest_phones(base, available)
     if len(base) > 1:
-        pieces = [nearest_phones(c, known) for c in base]
-        return None if None in pieces else [p for piece in pieces for p in piece or []]
+        letters = [nearest_phones(letter, available) for letter in base]
+        return None if None in letters else [p for phones in letters for p in phones or []]
     return [] if not base else None
