@@ -8,11 +8,11 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 . ../utils/options.sh
-stage=1
-list=list.txt
-codec=small            # or encodec_24khz, with recipes of full size
-ar_config=../../recipes/mini/ar.yaml
-nar_config=../../recipes/mini/nar.yaml
+stage=1                # first stage to run
+list=list.txt          # list of recordings
+codec=small            # bundled codec, or encodec_24khz with recipes of full size
+ar_config=../../recipes/mini/ar.yaml   # recipe of the AR model
+nar_config=../../recipes/mini/nar.yaml   # recipe of the NAR model
 init=small             # bundled model or run directory to initialize both models from; none: random weights
 shard_size=500
 held_out=              # utterances for validation, and as many for the test; empty: a tenth, from 1 to 100

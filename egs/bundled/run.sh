@@ -10,25 +10,25 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-stage=0
-stop_stage=8
+stage=0                # first stage to run
+stop_stage=8           # last stage to run
 people=                # recordings in LibriSpeech's layout, the parent folder of train-clean-100; empty: none
-people_part=train-clean-100
+people_part=train-clean-100   # part of these recordings
 held_out=              # file of the speakers held out from training, one per line; with --people
 recordings=            # list FILE|SPEAKER|TEXT of more recordings for the AR model (valle-prepare list); empty: none
 kokoro_voices=24       # training voices of Kokoro, 22 sentences each, at about real time on two cores; 0: none
 kokoro_held_out=2      # voices of Kokoro for the test; one more is for validation
-seed=0
+seed=0                 # seed of the corpus and of synthesis
 codec=small            # bundled codec or folder; train: stage 2 fine-tunes `mini`, exported to $exp/codec/exported
-codec_config=../../recipes/codec/small.yaml
-ar_config=../../recipes/bundled/ar.yaml
-nar_config=../../recipes/bundled/nar.yaml
+codec_config=../../recipes/codec/small.yaml   # recipe of the codec
+ar_config=../../recipes/bundled/ar.yaml   # recipe of the AR model
+nar_config=../../recipes/bundled/nar.yaml   # recipe of the NAR model
 init=none              # bundled model or run directory to initialize both models from; none: random weights
 codec_options=         # more options for the training of the codec, e.g. "--trainer.max_steps 20"
 ar_options=            # more options for the training of the AR model
 nar_options=           # more options for the training of the NAR model
 synth_options=         # more options of valle-synth
-exp=exp
+exp=exp                # folder of the run
 results=               # file for the tables of scores; empty: RESULTS.md in $exp
 model=                 # folder for the exported model; empty: $exp/small
 

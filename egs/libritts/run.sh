@@ -7,13 +7,13 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 . ../utils/options.sh
-stage=0
+stage=0                # first stage to run
 corpus=downloads/LibriTTS   # folder of the corpus, or to download it to
-train_parts=train-clean-100,train-clean-360,train-other-500
-valid_part=dev-clean
-test_part=test-clean
-ar_config=../../recipes/libritts/ar.yaml
-nar_config=../../recipes/libritts/nar.yaml
+train_parts=train-clean-100,train-clean-360,train-other-500   # parts of the corpus for training
+valid_part=dev-clean   # part for validation
+test_part=test-clean   # part for the test
+ar_config=../../recipes/libritts/ar.yaml   # recipe of the AR model
+nar_config=../../recipes/libritts/nar.yaml   # recipe of the NAR model
 
 . ../utils/parse_options.sh
 . ./path.sh

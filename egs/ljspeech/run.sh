@@ -7,10 +7,10 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 . ../utils/options.sh
-stage=0
+stage=0                # first stage to run
 corpus=downloads/LJSpeech-1.1   # folder of the corpus, or to download it to
-ar_config=../../recipes/ljspeech/ar.yaml
-nar_config=../../recipes/ljspeech/nar.yaml
+ar_config=../../recipes/ljspeech/ar.yaml   # recipe of the AR model
+nar_config=../../recipes/ljspeech/nar.yaml   # recipe of the NAR model
 held_out=250           # utterances for validation, and as many for the test
 
 . ../utils/parse_options.sh

@@ -7,17 +7,17 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-stage=0
-stop_stage=5
+stage=0                # first stage to run
+stop_stage=5           # last stage to run
 recipe=valle2_g2       # VALL-E 2 with this group size: valle2_g1, valle2_g2, valle2_g4 or valle2_g8; or VALL-E: valle
 voices=8               # training voices, the most intelligible first; others are held out
 utterances=100         # training utterances per voice
-seed=0
-codec=small
-ar_config=../../recipes/mini/ar.yaml
+seed=0                 # seed of the corpus and of synthesis
+codec=small            # codec: a bundled name or a folder
+ar_config=../../recipes/mini/ar.yaml   # recipe of the AR model
 ar_options=            # more options for the training of the AR model
 synth_options=         # more options of valle-synth
-nar_config=../../recipes/mini/nar.yaml
+nar_config=../../recipes/mini/nar.yaml   # recipe of the NAR model
 init=small             # bundled model or run directory to initialize both models from; none: random weights
 init_learning_rate=1e-4   # peak learning rate when initialized from a model
 train_options=         # more options for both trainings, e.g. "--trainer.max_steps 20"

@@ -7,10 +7,10 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 . ../utils/options.sh
-stage=0
+stage=0                # first stage to run
 corpus=downloads/VCTK   # folder of the corpus, or to download it to
-ar_config=../../recipes/vctk/ar.yaml
-nar_config=../../recipes/vctk/nar.yaml
+ar_config=../../recipes/vctk/ar.yaml   # recipe of the AR model
+nar_config=../../recipes/vctk/nar.yaml   # recipe of the NAR model
 held_out=5             # speakers for validation, and as many for the test
 
 . ../utils/parse_options.sh

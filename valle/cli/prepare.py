@@ -6,7 +6,6 @@ import argparse
 import sys
 import warnings
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from valle.cli.common import Parser, run
@@ -16,7 +15,8 @@ from valle.errors import UserError
 if TYPE_CHECKING:
     from valle.data.kaldi import Report
 
-CORPORA = ("libritts", "librispeech", "ljspeech", "vctk")
+# Subcommands of the corpora, and their names.
+CORPORA = {"libritts": "LibriTTS", "librispeech": "LibriSpeech", "ljspeech": "LJSpeech", "vctk": "VCTK"}
 # The corpus generator of the recipe `mini`, in a source checkout.
 SPOKEN_FOLDER = Path(__file__).parents[2] / "egs" / "mini" / "local"
 
@@ -35,8 +35,8 @@ def _parser() -> Parser:
 
 def _add_corpora(commands: argparse._SubParsersAction) -> None:
     """Subcommands that make data directories of corpora."""
-    for name in CORPORA:
-        corpus = commands.add_parser(name, help=f"make data directories of {name}")
+    for command, name in CORPORA.items():
+        corpus = commands.add_parser(command, help=f"make data directories of {name}")
         corpus.add_argument("corpus", type=Path, help="folder of the unpacked corpus")
         corpus.add_argument("output", type=Path, help="folder; a data directory OUTPUT/PART is written for each part")
         corpus.add_argument("--parts", help="comma-separated parts such as train-clean-100,dev-clean; default: all")
@@ -142,11 +142,6 @@ def _prepare_list(args: argparse.Namespace) -> None:
 
 
 def _generate_spoken(args: argparse.Namespace) -> None:
-    _import_spoken().generate(args)
-
-
-def _import_spoken() -> ModuleType:
-    """Import the corpus generator of a source checkout."""
     script = SPOKEN_FOLDER / "spoken.py"
     if not script.is_file():
         raise UserError(
@@ -158,7 +153,7 @@ def _import_spoken() -> ModuleType:
     sys.path.append(str(SPOKEN_FOLDER))
     import spoken
 
-    return spoken
+    spoken.generate(args)
 
 
 def _validate(args: argparse.Namespace) -> None:
