@@ -79,3 +79,22 @@ def test_commands_are_intelligible(folder: Path) -> None:
     assert word_error_rate(folder / "cost.wav", "It costs $20.50, Dr. Ng.") <= 0.5
     for number in range(1, len(LINES) + 1):
         assert audio.duration(folder / "out" / f"{number:04d}.wav") > 1.0
+
+
+@pytest.mark.parametrize(
+    ("row", "source"),
+    [
+        ("model `small`", "synthesized, 160 sentences"),
+        ("resynthesis by the codec", "resynthesis by the codec"),
+        ("recordings", "20 speakers: recordings"),
+    ],
+)
+def test_scores_are_those_of_the_model_card(row: str, source: str) -> None:
+    card = (ROOT / "valle" / "assets" / "models" / "small" / "README.md").read_text(encoding="utf-8")
+    models = README[README.index("## Models") : README.index("## Speak")]
+    shown = next(line for line in models.splitlines() if line.startswith(f"| {row}"))
+    # The columns after the name: WER, SIM and DNSMOS.
+    scores = re.findall(r"\d+\.\d+", " ".join(shown.split("|")[2:5]))
+    measured = next(line for line in card.splitlines() if line.startswith(f"| {source} |"))
+    assert scores
+    assert set(scores) <= set(re.findall(r"\d+\.\d+", measured))
