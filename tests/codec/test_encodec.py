@@ -37,13 +37,13 @@ def torchaudio_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 def test_torchaudio_that_loads_is_used(torchaudio_source: Path) -> None:
-    torchaudio_source.write_text("is_installed = True\n")
+    torchaudio_source.write_text("is_installed = True\n", encoding="utf-8")
     with importable_torchaudio():
         assert importlib.import_module("torchaudio").is_installed
 
 
 def test_torchaudio_that_does_not_load_is_replaced(torchaudio_source: Path) -> None:
-    torchaudio_source.write_text("raise OSError('undefined symbol')\n")
+    torchaudio_source.write_text("raise OSError('undefined symbol')\n", encoding="utf-8")
     with importable_torchaudio():
         spectrogram = importlib.import_module("torchaudio.transforms").Spectrogram(64, hop_length=16, win_length=64)
         assert spectrogram(torch.randn(1, 1, 640)).shape == (1, 1, 33, 37)

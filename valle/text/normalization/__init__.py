@@ -1,6 +1,6 @@
-"""Written text to words that can be spoken, class by class: docs/text.md lists the classes with examples.
+"""Written text to words that can be spoken, class by class (US English); docs/text.md lists the classes with examples.
 
-US English. What no class reads is left to WeTextProcessing's rules.
+Digits that no class reads are left to the rules of WeTextProcessing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from valle.errors import UserError
 from valle.text.normalization import abbreviations, characters, dates, electronic, mathematics, measures, money, serial
 from valle.text.normalization.rule import apply
 
-# Earlier classes take what later ones would read otherwise: a date before a fraction, a measure before a number.
+# The order matters: a date would also match as a fraction, a measure as a number.
 _CLASSES = (
     abbreviations.TITLE_RULES,
     serial.CODES,
@@ -46,22 +46,25 @@ def _wetext(language: str):
 
 
 def normalize(text: str, language: str = "en-us", strict: bool = False) -> str:
-    """Turn one utterance as it is written into words, e.g. "Dr. Ng paid $3" -> "Doctor Ng paid three dollars".
+    """Convert a written utterance to words, for example "Dr. Ng paid $3" to "Doctor Ng paid three dollars".
 
-    Numbers, signs and abbreviations are written out for English; for other languages espeak-ng reads them itself. What
-    cannot be spoken (emoji, markup, stray signs) is left out.
+    Numbers, signs and abbreviations are written out for English; espeak-ng reads those of other languages itself. Emoji,
+    markup and stray signs cannot be spoken and are left out.
 
     Args:
-        text: any text; line breaks are spaces.
-        language: espeak-ng's tag.
-        strict: whether what would be left out is an error.
+        text: Any text; line breaks are read as spaces.
+        language: Language tag of espeak-ng.
+        strict: Whether an unspeakable part is an error.
+
+    Returns:
+        Words with punctuation.
 
     Raises:
-        UserError: when nothing is left to say, a letter is of a script that the language does not have, or, with
-            `strict`, something cannot be spoken.
+        UserError: No word is left, a letter belongs to a script that the language does not use, or with `strict` a part
+            is unspeakable.
 
     Warns:
-        TextWarning: one warning that names all that is left out.
+        TextWarning: Parts were left out; one warning names them all.
     """
     words, dropped = characters.plain(text)
     if language.startswith("en"):
@@ -80,6 +83,7 @@ def normalize(text: str, language: str = "en-us", strict: bool = False) -> str:
 
 
 def _english(words: str) -> tuple[str, list[str]]:
+    """Apply all classes; returns the words, and the signs that were left out."""
     words = abbreviations.lower_capitals(words)
     for rules in _CLASSES:
         words = apply(rules, words)
@@ -93,7 +97,7 @@ def _english(words: str) -> tuple[str, list[str]]:
 
 
 def _punctuated(words: str) -> str:
-    """Words with single spaces and no runs of punctuation."""
+    """Reduce spaces and punctuation to single ones."""
     words = words.translate(_BRACKETS)
     words = re.sub(r"\s-+\s|--+", ", ", words)
     words = re.sub(r"(?<=[A-Za-z])-(?=[A-Za-z])", "-", words)
@@ -109,14 +113,16 @@ def _punctuated(words: str) -> str:
 
 
 def _check_script(text: str, words: str, language: str) -> None:
+    """Raise UserError for a letter that is not Latin. A micro sign is left to the measures."""
     for character in words:
         if character.isalpha() and not unicodedata.name(character, "").startswith("LATIN") and character not in "μ":
             raise UserError(
-                f"text {_excerpt(text)}: the letter {character!r} is not read in {language}; "
+                f"text {_excerpt(text)}: the letter {character!r} cannot be read in {language}; "
                 "give the text's own --language (and a model trained on it)"
             )
 
 
 def _excerpt(text: str) -> str:
+    """The beginning of a text, quoted for a message."""
     flat = " ".join(text.split())
     return repr(flat if len(flat) <= 40 else flat[:37] + "...")

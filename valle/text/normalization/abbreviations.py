@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from valle.text.normalization.numbers import cardinal, number, ordinal, roman
-from valle.text.normalization.rule import Rule, choice, rule
+from valle.text.normalization.rule import Rule, choice, rule, table
 
 # Before a name, with or without a period.
 TITLES = {
@@ -16,14 +16,15 @@ TITLES = {
     "Fr": "Father", "Hon": "Honorable", "St": "Saint", "Ste": "Sainte", "Mt": "Mount", "Ft": "Fort", "Pt": "Point",
     "Supt": "Superintendent", "Insp": "Inspector", "Det": "Detective", "Amb": "Ambassador", "Atty": "Attorney",
 }  # fmt: skip
-_BARE = {"Mr", "Mrs", "Ms", "Dr", "St", "Mt"}  # without a period too
+# Titles that are also written without a period.
+_BARE = {"Mr", "Mrs", "Ms", "Dr", "St", "Mt"}
 # After a name or a number.
 STREETS = {
     "St": "Street", "Ave": "Avenue", "Av": "Avenue", "Blvd": "Boulevard", "Dr": "Drive", "Rd": "Road", "Ln": "Lane",
     "Ct": "Court", "Pl": "Place", "Sq": "Square", "Hwy": "Highway", "Pkwy": "Parkway", "Ter": "Terrace",
     "Cir": "Circle", "Expy": "Expressway", "Bldg": "Building", "Rte": "Route", "Tpke": "Turnpike",
 }  # fmt: skip
-# With a period, wherever they stand.
+# With a period, in any position.
 ABBREVIATIONS = {
     "e.g.": "for example", "i.e.": "that is", "vs.": "versus", "v.": "versus", "etc.": "et cetera", "et al.": "et al",
     "approx.": "approximately", "dept.": "department", "Dept.": "Department", "govt.": "government", "est.": "estimated",
@@ -44,7 +45,25 @@ ABBREVIATIONS = {
     "Okla.": "Oklahoma", "Fla.": "Florida", "Ariz.": "Arizona", "Tenn.": "Tennessee", "Minn.": "Minnesota",
     "Wis.": "Wisconsin", "Mich.": "Michigan", "Colo.": "Colorado",
 }  # fmt: skip
-_ENDS = {"e.g.", "i.e.", "vs.", "v.", "ca.", "c.", "cf.", "viz.", "approx."}  # that no sentence ends with
+# Abbreviations that do not end a sentence.
+_INNER = {"e.g.", "i.e.", "vs.", "v.", "ca.", "c.", "cf.", "viz.", "approx."}
+# Abbreviations that a name can follow, so that a capital after them does not mean the end of a sentence.
+_BEFORE_NAMES = {
+    "Jr.",
+    "Sr.",
+    "Inc.",
+    "Co.",
+    "Corp.",
+    "Ltd.",
+    "Bros.",
+    "Univ.",
+    "Dept.",
+    "Ph.D.",
+    "M.D.",
+    "Blvd.",
+    "Ave.",
+}
+# Abbreviations that are words at the end of a text.
 _CAREFUL = {"v.", "c.", "ed.", "min.", "max.", "temp.", "est.", "Sat.", "Wash.", "Mass.", "hr.", "tel.", "ext.", "ca."}
 WORDS = {
     "w/o": "without", "w/": "with ", "b/c": "because", "he/she": "he or she", "she/he": "she or he",
@@ -54,7 +73,7 @@ WORDS = {
     "ain't": "ain't", "approx": "approximately", "govt": "government", "TL;DR": "T L D R", "PhD": "P H D",
     "PhDs": "P H Ds", "etc": "et cetera",
 }  # fmt: skip
-# What stands before a number: the word for one, for several.
+# Before a number.
 NUMBERED = {
     "No.": "number", "no.": "number", "Nos.": "numbers", "nos.": "numbers", "Vol.": "volume", "vol.": "volume",
     "vols.": "volumes", "p.": "page", "pp.": "pages", "pg.": "page", "Ch.": "chapter", "ch.": "chapter",
@@ -63,276 +82,72 @@ NUMBERED = {
     "pt.": "part", "Ex.": "example", "ex.": "example", "Rte.": "Route", "Apt.": "Apartment", "Ste.": "Suite",
     "c.": "circa", "ca.": "circa", "§": "section", "§§": "sections", "ver.": "version", "ser.": "series",
 }  # fmt: skip
-REIGNING = [
-    "Henry",
-    "Louis",
-    "Charles",
-    "George",
-    "Elizabeth",
-    "Edward",
-    "Richard",
-    "William",
-    "James",
-    "Philip",
-    "Napoleon",
-    "Alexander",
-    "Catherine",
-    "Nicholas",
-    "Peter",
-    "Paul",
-    "John",
-    "Pius",
-    "Benedict",
-    "Leo",
-    "Gregory",
-    "Clement",
-    "Innocent",
-    "Urban",
-    "Frederick",
-    "Ferdinand",
-    "Francis",
-    "Ivan",
-    "Mary",
-    "Ramses",
-    "Ramesses",
-    "Ptolemy",
-    "Wilhelm",
-    "Otto",
-    "Thutmose",
-    "Xerxes",
-    "Darius",
-    "Robert",
-    "Harald",
-    "Harold",
-    "Olaf",
-    "Gustav",
-    "Christian",
-    "Albert",
-    "Leopold",
-    "Juan",
-    "Carlos",
-    "Felipe",
-    "Mehmed",
-    "Murad",
-    "Selim",
-    "Suleiman",
-    "Boniface",
-    "Julius",
-    "Sixtus",
-    "Stephen",
-    "Victor",
-    "Emmanuel",
-    "Umberto",
-    "Haakon",
-    "Margrethe",
-    "Ludwig",
-    "Maximilian",
-    "Constantine",
-    "Theodosius",
-    "Cleopatra",
-    "Celestine",
-    "Adrian",
-    "Alfonso",
-    "Pedro",
-    "Afonso",
-    "Joseph",
-    "David",
-    "Kenneth",
-    "Edgar",
-    "Amenhotep",
-    "Seti",
-    "Baldwin",
-    "Casimir",
-    "Sigismund",
-    "Vladimir",
-    "Basil",
-    "Heraclius",
-    "Michael",
-    "Artaxerxes",
-    "Antiochus",
-    "Philippe",
-    "Harry",
-]
-_CAPITALS_KEPT = set(
-    [
-        "NASA",
-        "FBI",
-        "CIA",
-        "USA",
-        "UK",
-        "EU",
-        "UN",
-        "TV",
-        "DVD",
-        "CD",
-        "PC",
-        "DNA",
-        "RNA",
-        "CEO",
-        "CFO",
-        "CTO",
-        "HIV",
-        "BBC",
-        "CNN",
-        "NBC",
-        "ABC",
-        "CBS",
-        "NATO",
-        "AI",
-        "ID",
-        "FAQ",
-        "DIY",
-        "GPS",
-        "HTML",
-        "CSS",
-        "PDF",
-        "URL",
-        "USB",
-        "VIP",
-        "ATM",
-        "NBA",
-        "NFL",
-        "MLB",
-        "NHL",
-        "PhD",
-        "BMW",
-        "IBM",
-        "HP",
-        "MTV",
-        "RSVP",
-        "HR",
-        "PR",
-        "LA",
-        "NY",
-        "NYC",
-        "UFO",
-        "UV",
-        "LED",
-        "LCD",
-        "SUV",
-        "ER",
-        "ICU",
-        "MRI",
-    ]
+REIGNING = table("""
+    Henry Louis Charles George Elizabeth Edward Richard William James Philip Napoleon Alexander Catherine Nicholas
+    Peter Paul John Pius Benedict Leo Gregory Clement Innocent Urban Frederick Ferdinand Francis Ivan Mary Ramses
+    Ramesses Ptolemy Wilhelm Otto Thutmose Xerxes Darius Robert Harald Harold Olaf Gustav Christian Albert Leopold
+    Juan Carlos Felipe Mehmed Murad Selim Suleiman Boniface Julius Sixtus Stephen Victor Emmanuel Umberto Haakon
+    Margrethe Ludwig Maximilian Constantine Theodosius Cleopatra Celestine Adrian Alfonso Pedro Afonso Joseph David
+    Kenneth Edgar Amenhotep Seti Baldwin Casimir Sigismund Vladimir Basil Heraclius Michael Artaxerxes Antiochus
+    Philippe Harry
+""")
+_ACRONYMS = set(
+    table("""
+    NASA FBI CIA USA UK EU UN TV DVD CD PC DNA RNA CEO CFO CTO HIV BBC CNN NBC ABC CBS NATO AI ID FAQ DIY GPS
+    HTML CSS PDF URL USB VIP ATM NBA NFL MLB NHL PhD BMW IBM HP MTV RSVP HR PR LA NY NYC UFO UV LED LCD SUV ER
+    ICU MRI
+""")
 )
 _FUNCTION_WORDS = set(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "but",
-        "by",
-        "do",
-        "for",
-        "from",
-        "had",
-        "has",
-        "have",
-        "he",
-        "her",
-        "his",
-        "i",
-        "if",
-        "in",
-        "is",
-        "it",
-        "me",
-        "my",
-        "no",
-        "not",
-        "of",
-        "on",
-        "or",
-        "our",
-        "she",
-        "so",
-        "that",
-        "the",
-        "their",
-        "them",
-        "they",
-        "this",
-        "to",
-        "up",
-        "us",
-        "was",
-        "we",
-        "were",
-        "what",
-        "when",
-        "where",
-        "who",
-        "will",
-        "with",
-        "you",
-        "your",
-        "go",
-        "yes",
-        "all",
-        "can",
-        "did",
-        "don't",
-    ]
+    table("""
+    a an and are as at be but by do for from had has have he her his i if in is it me my no not of on or our she
+    so that the their them they this to up us was we were what when where who will with you your go yes all can
+    did don't
+""")
 )
 
 
 def _title(match: re.Match[str]) -> str:
+    """Dr. -> Doctor."""
     return f"{TITLES[match[1]]} "
 
 
 def _street(match: re.Match[str]) -> str:
+    """Paul St. -> Paul Street, with a period where it ends a sentence."""
     stop = "." if match[0].endswith(".") and re.match(r"\s*$|\s+[A-Z][a-z]", match.string[match.end() :]) else ""
     return f"{match[1]} {STREETS[match[2]]}{stop}"
 
 
 def _abbreviation(match: re.Match[str]) -> str:
+    """Words for an abbreviation, with a period where it ends a sentence; unchanged where it is another word."""
     text = match[0]
     after = match.string[match.end() :]
     words = ABBREVIATIONS[text]
     if text in _CAREFUL and re.match(r"\s*$", after):
         return text
     if text in ("v.", "c.", "ed.", "min.", "max.", "temp.", "est.", "Sat.", "Wash.", "Mass.", "ca."):
-        fits = {
+        # What has to follow each.
+        followers = {
             "v.": r" [A-Z]", "c.": r" ?\d", "ca.": r" ?\d", "ed.": r"[,)]", "min.": r" [a-z]", "max.": r" [a-z]",
             "temp.": r" [a-z]", "est.": r" ?[\d$]", "Sat.": r",? ", "Wash.": r",", "Mass.": r",",
         }  # fmt: skip
-        if not re.match(fits[text], after):
+        if not re.match(followers[text], after):
             return text
-    ends = text not in _ENDS and re.match(r"\s*$|\s+[\"']?[A-Z]", after)
-    if ends and text in (
-        "Jr.",
-        "Sr.",
-        "Inc.",
-        "Co.",
-        "Corp.",
-        "Ltd.",
-        "Bros.",
-        "Univ.",
-        "Dept.",
-        "Ph.D.",
-        "M.D.",
-        "Blvd.",
-        "Ave.",
-    ):
+    ends = text not in _INNER and re.match(r"\s*$|\s+[\"']?[A-Z]", after)
+    if ends and text in _BEFORE_NAMES:
         ends = re.match(r"\s*$", after)
     return words + ("." if ends else "")
 
 
-def _numbered(match: re.Match[str]) -> str:
-    return f"{NUMBERED[match[1]]} "
-
-
 def _counted(match: re.Match[str]) -> str:
+    """Chapter IV -> Chapter four; `Part I am` is unchanged."""
     value = roman(match["roman"])
     pronoun = match["roman"] == "I" and not re.match(r"\s*$|\s*[.,;:)]", match.string[match.end() :])
     return match[0] if value is None or pronoun else f"{match['name']} {cardinal(value)}"
 
 
 def _ruler(match: re.Match[str]) -> str:
+    """Henry VIII -> Henry the eighth; `Henry I saw` is unchanged."""
     value = roman(match["roman"])
     after = match.string[match.end() :]
     pronoun = match["roman"] == "I" and not re.match(
@@ -344,6 +159,7 @@ def _ruler(match: re.Match[str]) -> str:
 
 
 def _other_roman(match: re.Match[str]) -> str:
+    """A name with a number: John Smith III -> John Smith the third, Rocky II -> Rocky two."""
     value = roman(match["roman"])
     if value is None:
         return match[0]
@@ -360,19 +176,17 @@ def _initials(match: re.Match[str]) -> str:
 
 
 def lower_capitals(text: str) -> str:
-    """A text all in capitals in small letters, but for known acronyms: what is spelled for emphasis is not spelled out.
+    """Convert a text all in capitals to lowercase, except for known acronyms.
 
-    In other texts a word in capitals is taken for an acronym unless it is a common word of two letters or more.
+    In other texts a word in capitals is an acronym, unless it is a common word of two letters or more.
     """
     words = re.findall(r"[A-Za-z][A-Za-z']*", text)
     capitals = [word for word in words if word.isupper() and len(word) > 1]
-    shouted = [word for word in capitals if word not in _CAPITALS_KEPT]
+    shouted = [word for word in capitals if word not in _ACRONYMS]
     small = any(c.islower() for c in text)
     function = any(word.lower() in _FUNCTION_WORDS for word in words)
     if not small and len(words) > 1 and shouted and (function or len(shouted) > 3 or max(map(len, shouted)) > 5):
-        return re.sub(
-            r"[A-Za-z][A-Za-z']*", lambda m: m[0] if m[0] in _CAPITALS_KEPT or m[0] == "I" else m[0].lower(), text
-        )
+        return re.sub(r"[A-Za-z][A-Za-z']*", lambda m: m[0] if m[0] in _ACRONYMS or m[0] == "I" else m[0].lower(), text)
 
     def emphasis(match: re.Match[str]) -> str:
         word = match[0]
@@ -382,65 +196,17 @@ def lower_capitals(text: str) -> str:
     return re.sub(r"(?<![\w.'&-])[A-Z]{2,}(?![\w'&-])", emphasis, text) if capitals and small else text
 
 
-_COUNTED = [
-    "Chapter",
-    "Part",
-    "Act",
-    "Scene",
-    "Volume",
-    "Book",
-    "Section",
-    "Article",
-    "Phase",
-    "Type",
-    "Stage",
-    "Level",
-    "Class",
-    "War",
-    "Bowl",
-    "Title",
-    "Appendix",
-    "Figure",
-    "Table",
-    "Unit",
-    "Lesson",
-    "Episode",
-    "Season",
-    "Mark",
-    "Grade",
-    "Fantasy",
-    "Schedule",
-    "Block",
-    "Group",
-    "Tier",
-    "Division",
-    "Apollo",
-    "Gemini",
-    "Saturn",
-    "Column",
-    "Canto",
-    "Psalm",
-    "Exhibit",
-    "Step",
-    "Round",
-    "Wave",
-    "Category",
-    "Zone",
-    "Region",
-    "Form",
-    "Annex",
-    "Clause",
-    "Rocky",
-    "Vatican",
-    "Olympiad",
-    "Wrestlemania",
-    "Amendment",
-]
+_COUNTED = table("""
+    Chapter Part Act Scene Volume Book Section Article Phase Type Stage Level Class War Bowl Title Appendix Figure
+    Table Unit Lesson Episode Season Mark Grade Fantasy Schedule Block Group Tier Division Apollo Gemini Saturn
+    Column Canto Psalm Exhibit Step Round Wave Category Zone Region Form Annex Clause Rocky Vatican Olympiad
+    Wrestlemania Amendment
+""")
 _ROMAN = r"(?P<roman>[IVXLCDM]+)(?![\w'-])"
 TITLE_RULES: list[Rule] = [
     rule(rf"(?<![\w.])(?:{choice(NUMBERED)}) ?(?=\d|(?:[IVX]{{2,}}|[VX])\b)",
          lambda m: f"{NUMBERED[m[0].strip()]} "),
-    # Streets before saints and doctors: what stands after a name or a number and not before another name.
+    # St. and Dr. are streets after a name or a number and not before another name, so streets come before titles.
     rule(rf"(\d(?:st|nd|rd|th)|\b(?!The|And|Saint|On|At|In|To)[A-Z][a-z]+|\b\d+ [NSEW]\.?) ({choice(STREETS)})\b"
          r"(?:\.|(?=[,;)]|$| (?:NW|NE|SW|SE|in|is|was|and|at|to|near)\b))(?! (?:[A-Z][a-z]+'s|Louis|Paul|Petersburg))", _street),
     rule(rf"(?<!\w)({choice(TITLES)})\. ?(?=[A-Z\"(])", _title),
@@ -466,6 +232,7 @@ RULES: list[Rule] = [
 
 
 def _word(match: re.Match[str]) -> str:
+    """Words for a short form, with a period where it ends a sentence."""
     text = match[0].rstrip(".")
     stop = match[0][len(text) :] if re.match(r"\s*$|\s+[A-Z]", match.string[match.end() :]) else ""
     return WORDS[text] + stop

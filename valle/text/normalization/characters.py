@@ -1,9 +1,11 @@
-"""Characters before words: Unicode forms, quotes and dashes, markup, and what cannot be spoken."""
+"""Reduction to plain characters: Unicode forms, quotes and dashes, markup, unspeakable characters."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+
+from valle.text.normalization.rule import table
 
 _SUPERSCRIPTS = {"²": "^2", "³": "^3", "⁴": "^4", "⁵": "^5", "⁶": "^6", "⁷": "^7", "⁸": "^8", "⁹": "^9", "ⁿ": "^n"}
 _FRACTIONS = {
@@ -19,61 +21,47 @@ _LETTERS = str.maketrans({"Đ": "D", "đ": "d", "Ł": "L", "ł": "l", "Ħ": "H",
 _GREEK = dict(
     zip(
         "αβγδεζηθικλμνξοπρστυφχψω",
-        [
-            "alpha",
-            "beta",
-            "gamma",
-            "delta",
-            "epsilon",
-            "zeta",
-            "eta",
-            "theta",
-            "iota",
-            "kappa",
-            "lambda",
-            "mu",
-            "nu",
-            "xi",
-            "omicron",
-            "pi",
-            "rho",
-            "sigma",
-            "tau",
-            "upsilon",
-            "phi",
-            "chi",
-            "psi",
-            "omega",
-        ],
+        table("""
+            alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau
+            upsilon phi chi psi omega
+        """),
         strict=True,
     )
 )
-_ALONE = re.compile(r"(?<![^\W\d_])([Α-Ωα-ω])(?![^\W\d_])")  # a Greek letter that stands for itself
+# A Greek letter by itself.
+_ALONE = re.compile(r"(?<![^\W\d_])([Α-Ωα-ω])(?![^\W\d_])")
 
 _MARKUP = [
-    (re.compile(r"</?[A-Za-z][^<>]*>"), ""),  # tags
-    (re.compile(r"!?\[([^\[\]]+)\]\((?:https?://|/|#)[^()\s]*\)"), r"\1"),  # links: their text
-    (re.compile(r"^[ \t]*#{1,6}[ \t]+", re.MULTILINE), ""),  # headings
-    (re.compile(r"^[ \t]*[*+\-•][ \t]+(?=\S)", re.MULTILINE), ""),  # list items
-    (re.compile(r"^[ \t]*>[ \t]+", re.MULTILINE), ""),  # quotations
+    # Tags.
+    (re.compile(r"</?[A-Za-z][^<>]*>"), ""),
+    # Links, of which the text remains.
+    (re.compile(r"!?\[([^\[\]]+)\]\((?:https?://|/|#)[^()\s]*\)"), r"\1"),
+    # Headings, list items and quotations.
+    (re.compile(r"^[ \t]*#{1,6}[ \t]+", re.MULTILINE), ""),
+    (re.compile(r"^[ \t]*[*+\-•][ \t]+(?=\S)", re.MULTILINE), ""),
+    (re.compile(r"^[ \t]*>[ \t]+", re.MULTILINE), ""),
+    # Code and emphasis.
     (re.compile(r"```\w*|`"), ""),
     (re.compile(r"(\*\*|__|~~)(?=\S)(.+?)(?<=\S)\1"), r"\2"),
     (re.compile(r"(?<![\w*])\*(?=[^\s*])([^*]+?)(?<=[^\s*])\*(?![\w*])"), r"\1"),
     (re.compile(r"(?<!\w)_(?=\S)([^_]+?)(?<=\S)_(?!\w)"), r"\1"),
 ]
-_STAGE = re.compile(r"\[(?:[a-z]+|\d+)\]")  # [laughs], [1]
+# Stage directions and references: [laughs], [1].
+_STAGE = re.compile(r"\[(?:[a-z]+|\d+)\]")
 _REPEATED = re.compile(r"([A-Za-z])\1{2,}", re.IGNORECASE)
-_UNSPEAKABLE = {"So", "Sk", "Cs", "Co", "Cn"}  # Unicode categories: emoji and other pictures, private use, unassigned
+# Unicode categories: emoji and other pictures, modifiers, surrogates, private use, unassigned.
+_UNSPEAKABLE = {"So", "Sk", "Cs", "Co", "Cn"}
 _SPEAKABLE = set("°©")
-_JOINERS = {"\u200d", "\ufe0f", "\ufe0e", "\u20e3"}  # parts of emoji
+# Parts of emoji.
+_JOINERS = {"\u200d", "\ufe0f", "\ufe0e", "\u20e3"}
 
 
 def plain(text: str) -> tuple[str, list[str]]:
     """Reduce a text to plain characters.
 
     Returns:
-        The text in composed form with plain quotes, dashes and letters, without markup; and what was left out because
-        it cannot be spoken, each once.
+        The text in composed form with plain quotes, dashes and letters, without markup; and the distinct unspeakable
+        parts that were left out.
     """
     dropped: list[str] = []
     text = unicodedata.normalize("NFC", text).translate(_TABLE)
@@ -87,13 +75,13 @@ def plain(text: str) -> tuple[str, list[str]]:
     text = re.sub(r"(?<=[\w%°]) ?[–—] ?(?=[$€£]?\d)", "-", text) if re.search(r"\d ?[–—]", text) else text
     text = re.sub(r"\s*\n\s*\n\s*", ". ", text.strip()) if "\n\n" in text else text
     text = _ALONE.sub(lambda m: f" {_GREEK.get(m[1].lower(), m[1])} " if m[1] != "μ" else m[1], text)
-    kept = []
+    characters = []
     for c in text:
         unspeakable = unicodedata.category(c) in _UNSPEAKABLE and c not in _SPEAKABLE
         if unspeakable and c not in "^`":
             dropped.append(c)
-        kept.append(" " if unspeakable and c != "^" else _base(c))
-    text = _REPEATED.sub(lambda m: m[0] if m[0].lower() == "www" or _is_roman(m) else m[0][:2], "".join(kept))
+        characters.append(" " if unspeakable and c != "^" else _base(c))
+    text = _REPEATED.sub(lambda m: m[0] if m[0].lower() == "www" or _is_roman(m) else m[0][:2], "".join(characters))
     return re.sub(r"\s+", " ", text).strip(), list(dict.fromkeys(dropped))
 
 
@@ -103,7 +91,7 @@ def _is_roman(match: re.Match[str]) -> bool:
 
 
 def _base(character: str) -> str:
-    """Latin letters beyond what English texts borrow (é, ñ, ü, ...) without their marks: ẵ -> a."""
+    """Remove the marks of Latin letters that are rare in English texts: ẵ -> a, but not é, ñ or ü."""
     character = character.translate(_LETTERS)
     if ord(character[0]) < 0x100 or unicodedata.category(character[0])[0] != "L":
         return character
@@ -111,8 +99,8 @@ def _base(character: str) -> str:
     return base if base.isascii() else character
 
 
-def describe(found: str) -> str:
-    """Name a character, or quote what is more than one."""
-    if len(found) > 1:
-        return repr(found)
-    return f"{found!r} ({unicodedata.name(found, f'U+{ord(found):04X}').lower()})"
+def describe(part: str) -> str:
+    """Quote a part of a text; a single character with its Unicode name."""
+    if len(part) > 1:
+        return repr(part)
+    return f"{part!r} ({unicodedata.name(part, f'U+{ord(part):04X}').lower()})"

@@ -5,22 +5,11 @@ from __future__ import annotations
 import re
 
 from valle.text.normalization.numbers import cardinal, ordinal, plural, year
-from valle.text.normalization.rule import Rule, rule
+from valle.text.normalization.rule import Rule, rule, table
 
-MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
+MONTHS = table("""
+    January February March April May June July August September October November December
+""")
 _SHORT = {m[:3]: m for m in MONTHS} | {"Sept": "September"}
 DAYS = {
     "Mon": "Monday", "Tue": "Tuesday", "Tues": "Tuesday", "Wed": "Wednesday", "Thu": "Thursday", "Thur": "Thursday",
@@ -36,10 +25,12 @@ _ZONES = r"(?: ?(?:EST|EDT|CST|CDT|MST|MDT|PST|PDT|GMT|UTC|ET|PT|CET)\b)?"
 
 
 def _month(text: str) -> str:
+    """Name of a month that may be abbreviated."""
     return _SHORT.get(text.rstrip("."), text)
 
 
 def _month_day(match: re.Match[str]) -> str:
+    """Jan. 5-7, 2024 -> January fifth to seventh, twenty twenty four."""
     words = f"{_month(match['month'])} {ordinal(int(match['day']))}"
     if match["to"]:
         words += f" to {ordinal(int(match['to']))}"
@@ -49,11 +40,13 @@ def _month_day(match: re.Match[str]) -> str:
 
 
 def _day_month(match: re.Match[str]) -> str:
+    """5 January 2024 -> the fifth of January twenty twenty four."""
     words = f"{match['the'] or 'the '}{ordinal(int(match['day']))} of {_month(match['month'])}"
     return words + (f" {year(int(match['year']))}" if match["year"] else "")
 
 
 def _numeric(month: str, day: str, text: str, other: str) -> str:
+    """11/17/05 -> November seventeenth two thousand five; `other` where it is no date."""
     m, d = int(month), int(day)
     if m > 12 >= d:
         m, d = d, m
@@ -66,17 +59,18 @@ def _numeric(month: str, day: str, text: str, other: str) -> str:
 
 
 def decade(text: str) -> str:
-    """1980 -> nineteen eighties, 80 -> eighties, 2000 -> two thousands, 1900 -> nineteen hundreds."""
+    """Return a decade in words: 1980 -> nineteen eighties, 80 -> eighties, 2000 -> two thousands."""
     head, _, last = (year(int(text)) if len(text) == 4 else cardinal(int(text))).rpartition(" ")
     return f"{head} {plural(last)}".strip()
 
 
 def _half(text: str | None) -> str:
+    """AM or PM."""
     return f" {text[0].upper()}M" if text else ""
 
 
 def clock(hour: str, minute: str, half: str | None) -> str:
-    """3:05 p.m. -> three oh five PM, 12:00 -> twelve o'clock."""
+    """Return a time of day in words: 3:05 p.m. -> three oh five PM, 12:00 -> twelve o'clock."""
     h, m = int(hour), int(minute)
     if m == 0:
         if half:
@@ -86,6 +80,7 @@ def clock(hour: str, minute: str, half: str | None) -> str:
 
 
 def _time(match: re.Match[str]) -> str:
+    """3:05:10 p.m. -> three oh five PM and ten seconds."""
     if int(match["hour"]) > 23 or int(match["minute"]) > 59:
         return match[0]
     words = clock(match["hour"], match["minute"], match["half"])
@@ -100,6 +95,7 @@ def _stop(match: re.Match[str]) -> str:
 
 
 def _hours(match: re.Match[str]) -> str:
+    """3-5 p.m. -> three to five PM."""
     if not 1 <= int(match["hour"]) <= 12:
         return match[0]
     to = match["to"]
@@ -112,6 +108,7 @@ def _hours(match: re.Match[str]) -> str:
 
 
 def _time_range(match: re.Match[str]) -> str:
+    """3:05-4:10 p.m. -> three oh five to four ten PM."""
     first = clock(match["hour"], match["minute"], match["first"])
     last = clock(match["h2"], match["m2"] or "0", match["half"])
     if match["minute"] == "00" and not match["first"]:
@@ -157,19 +154,23 @@ RULES: list[Rule] = [
 
 
 def _letters(text: str) -> str:
+    """B.C. -> BC."""
     return text.replace(".", "")
 
 
 def _era_year(text: str) -> str:
+    """44 -> forty four, 1066 -> ten sixty six."""
     return year(int(text)) if len(text) == 4 else cardinal(int(text))
 
 
 def _old_year(text: str) -> str:
+    """1066 -> ten sixty six, also for years that `year` reads as cardinals."""
     rest = int(text[2:])
     return f"ten {'oh ' if rest < 10 else ''}{cardinal(rest)}" if rest else cardinal(int(text))
 
 
 def _years(match: re.Match[str]) -> str:
+    """1980-86 -> nineteen eighty to eighty six."""
     last = match[2]
     if len(last) == 2 and int(last) <= int(match[1][2:]):
         return match[0]

@@ -1,124 +1,29 @@
-"""Electronic: addresses of the web and of mail, file names, versions, IP addresses, hashtags, names with signs."""
+"""Electronic text: web and mail addresses, file names, versions, IP addresses, hashtags, names with signs."""
 
 from __future__ import annotations
 
 import re
 
 from valle.text.normalization.numbers import cardinal, digits, number
-from valle.text.normalization.rule import Rule, choice, rule
+from valle.text.normalization.rule import Rule, choice, rule, table
 
-TOP_LEVEL = [
-    "com",
-    "org",
-    "net",
-    "edu",
-    "gov",
-    "mil",
-    "int",
-    "info",
-    "biz",
-    "io",
-    "ai",
-    "dev",
-    "app",
-    "co",
-    "uk",
-    "us",
-    "ca",
-    "de",
-    "fr",
-    "eu",
-    "au",
-    "jp",
-    "cn",
-    "in",
-    "it",
-    "es",
-    "nl",
-    "ch",
-    "se",
-    "no",
-    "nz",
-    "tv",
-    "me",
-    "ly",
-    "gg",
-    "xyz",
-    "online",
-    "site",
-    "tech",
-]
-FILES = [
-    "html",
-    "htm",
-    "pdf",
-    "txt",
-    "doc",
-    "docx",
-    "xls",
-    "xlsx",
-    "csv",
-    "json",
-    "yaml",
-    "yml",
-    "xml",
-    "py",
-    "js",
-    "ts",
-    "css",
-    "cpp",
-    "md",
-    "jpg",
-    "jpeg",
-    "png",
-    "gif",
-    "svg",
-    "mp3",
-    "mp4",
-    "wav",
-    "flac",
-    "zip",
-    "tar",
-    "gz",
-    "exe",
-    "sh",
-    "log",
-    "ini",
-    "toml",
-    "ipynb",
-    "tex",
-    "pptx",
-    "ppt",
-    "mov",
-    "avi",
-    "dll",
-    "rtf",
-    "epub",
-]
+TOP_LEVEL = table("""
+    com org net edu gov mil int info biz io ai dev app co uk us ca de fr eu au jp cn in it es nl ch se no nz tv me
+    ly gg xyz online site tech
+""")
+FILES = table("""
+    html htm pdf txt doc docx xls xlsx csv json yaml yml xml py js ts css cpp md jpg jpeg png gif svg mp3 mp4 wav
+    flac zip tar gz exe sh log ini toml ipynb tex pptx ppt mov avi dll rtf epub
+""")
 _SIGNS = {
     ".": "dot", "/": "slash", "-": "dash", "_": "underscore", ":": "colon", "@": "at", "?": "question mark",
     "=": "equals", "&": "and", "#": "hash", "%": "percent", "+": "plus", "~": "tilde",
 }  # fmt: skip
 _SPELLED = set(
-    [
-        "http",
-        "https",
-        "html",
-        "htm",
-        "www",
-        "txt",
-        "pdf",
-        "mp3",
-        "mp4",
-        "css",
-        "csv",
-        "xml",
-        "tv",
-        "xls",
-        "xlsx",
-        "json",
-    ]
-) - {"json"}
+    table("""
+    http https html htm www txt pdf mp3 mp4 css csv xml tv xls xlsx
+""")
+)
 NAMES = {"C++": "C plus plus", "C#": "C sharp", "F#": "F sharp", "A*": "A star", "Q&A": "Q and A", "R&D": "R and D",
          "AT&T": "AT and T", "B&B": "B and B", "R&B": "R and B", "M&M": "M and M", "M&Ms": "M and Ms", "H&M": "H and M",
          "P&L": "P and L", "S&P": "S and P", ".NET": "dot net", "Node.js": "Node J S", "401(k)": "four oh one k",
@@ -126,7 +31,7 @@ NAMES = {"C++": "C plus plus", "C#": "C sharp", "F#": "F sharp", "A*": "A star",
 
 
 def spoken(text: str) -> str:
-    """An address piece by piece: a.b/c-1 -> a dot b slash c dash one."""
+    """Return an address in words, piece by piece: a.b/c-1 -> a dot b slash c dash one."""
     words = []
     for piece in re.findall(r"[A-Za-z]+|\d+|[^A-Za-z\d]", text):
         if piece.isdigit():
@@ -140,6 +45,7 @@ def spoken(text: str) -> str:
 
 
 def _url(match: re.Match[str]) -> str:
+    """https://example.com/a -> example dot com slash a; punctuation after it remains."""
     address = re.sub(r"^https?://", "", match[0]).rstrip("/")
     end = re.search(r"[.,;:!?]+$", address)
     tail = end[0] if end else ""
@@ -147,6 +53,7 @@ def _url(match: re.Match[str]) -> str:
 
 
 def _version(match: re.Match[str]) -> str:
+    """v1.2.3 -> version one point two point three."""
     return ("version " if match[1] else "") + " point ".join(number(part) for part in match[2].split("."))
 
 
@@ -171,6 +78,7 @@ RULES: list[Rule] = [
 
 
 def _octet(text: str) -> str:
+    """A number of an IP address: 16 -> sixteen, 168 -> one six eight."""
     return cardinal(int(text)) if len(text) < 3 else digits(text)
 
 

@@ -21,6 +21,7 @@ _NAMED = {"9/11": "nine eleven", "24/7": "twenty four seven", "50/50": "fifty fi
 
 
 def _power(match: re.Match[str]) -> str:
+    """x^2 -> x squared, 10^5 -> 10 to the power of five."""
     base, exponent = match[1], match[2].strip("{}()")
     if exponent == "2":
         words = "squared"
@@ -35,6 +36,7 @@ def _power(match: re.Match[str]) -> str:
 
 
 def _fraction(match: re.Match[str]) -> str:
+    """3/4 -> three quarters, 5/2 -> five over two, 3/3 -> three out of three."""
     if match[0] in _NAMED:
         return _NAMED[match[0]]
     numerator, denominator = int(match[1]), int(match[2])
@@ -46,14 +48,16 @@ def _fraction(match: re.Match[str]) -> str:
 
 
 def _range(match: re.Match[str]) -> str:
+    """5-7 -> five to seven."""
     return f"{number(match[1])} to {number(match[2])}"
 
 
 def _scaled(match: re.Match[str]) -> str:
+    """5k -> five thousand."""
     return f"{number(match[1])} {LARGE[match[2]]}"
 
 
-# Signs before a number, which is still to be read.
+# Signs before a number, which later rules read.
 PREFIXES: list[Rule] = [
     rule(r"(?<!\w)(\+/-|[±]|<=|>=|[≤≥<>]) ?(?=\d)", lambda m: f"{_OPERATORS[m[1]]} "),
     rule(r"(?<![\w~])[~≈] ?(?=[\d$€£.])", "approximately "),

@@ -7,7 +7,7 @@ import re
 from valle.text.normalization.numbers import NUMBER, cardinal, fraction, number
 from valle.text.normalization.rule import Rule, choice, rule
 
-# Unit -> its names for one and for many.
+# Unit -> its singular, and after a slash its plural where it is not the singular with an s.
 UNITS = {
     "km": "kilometer", "m": "meter", "cm": "centimeter", "mm": "millimeter", "μm": "micrometer", "nm": "nanometer",
     "mi": "mile", "yd": "yard", "yds": "yard", "ft": "foot/feet", "in": "inch/inches", "nmi": "nautical mile",
@@ -44,13 +44,13 @@ UNITS = {
     "°": "degree", "%": "percent/percent", "‰": "per mille/per mille", "dozen": "dozen/dozen",
 }  # fmt: skip
 _POWERS = {"2": "square", "3": "cubic"}
-# What follows a number as a word or a name more often than as a unit is read as one only where nothing else fits.
+# Units that follow a number more often as a word or a name; they are read as units only where nothing else fits.
 _AMBIGUOUS = {"in", "B", "K", "t", "N", "J", "V", "W", "pp", "ac", "bar", "mo", "s", "h", "m", "g", "l", "L"}
 _PLAIN = [unit for unit in UNITS if unit not in _AMBIGUOUS]
 
 
 def unit_name(unit: str, many: bool) -> str:
-    """km -> kilometers, m^2 -> square meters, m/s^2 -> meters per second squared."""
+    """Return the name of a unit: km -> kilometers, m^2 -> square meters, m/s^2 -> meters per second squared."""
     if unit in UNITS:
         one, _, several = UNITS[unit].partition("/")
         return (several or one + "s") if many else one
@@ -72,6 +72,7 @@ _UNIT = rf"(?:{_COMPOUND}|(?:{_LENGTHS})(?:\^[23]|[23](?!\d))|{choice(UNITS)})(?
 
 
 def _clean(unit: str) -> str:
+    """A unit without the period after it."""
     return unit if unit == "sq. ft." else unit.rstrip(".")
 
 
@@ -82,7 +83,7 @@ def _end(match: re.Match[str]) -> str:
 
 
 def _is_word(unit: str, match: re.Match[str], spaced: bool) -> bool:
-    """Whether what looks like a unit is rather a word: `5 in the room`, `3 s`."""
+    """Whether a match is a word rather than a unit: `5 in the room`, `3 s`."""
     after = match.string[match.end() :]
     if unit == "in":
         ends = re.match(r"\s*(?:$|[.,;:)!?x×]|by\b|long|wide|tall|high|deep|thick)", after)
@@ -93,6 +94,7 @@ def _is_word(unit: str, match: re.Match[str], spaced: bool) -> bool:
 
 
 def _measure(match: re.Match[str]) -> str:
+    """5-7 km -> five to seven kilometers."""
     unit = _clean(match["unit"])
     text = match["number"]
     if unit not in UNITS and unit.endswith(("2", "3")) and "^" not in unit:
@@ -107,6 +109,7 @@ def _measure(match: re.Match[str]) -> str:
 
 
 def _feet(match: re.Match[str]) -> str:
+    """5 ft 10 in -> five feet ten inches; 5'10" -> five foot ten."""
     words = f"{number(match['feet'])} {'foot' if match['feet'] == '1' or match['short'] else 'feet'}"
     if match["inches"]:
         inch = "" if match["short"] else " inch" if match["inches"] == "1" else " inches"
@@ -115,9 +118,11 @@ def _feet(match: re.Match[str]) -> str:
 
 
 def _dimensions(match: re.Match[str]) -> str:
-    if " × " in match[0] and not re.search("[a-z]", match[0]):  # a product
+    """5 x 7 cm -> 5 by 7 cm; a product is left to mathematics."""
+    if " × " in match[0] and not re.search("[a-z]", match[0]):
         return match[0]
-    if re.fullmatch(r"\d{3,4} ?[x×X] ?\d{3,4}", match[0]):  # of a screen
+    # The size of a screen.
+    if re.fullmatch(r"\d{3,4} ?[x×X] ?\d{3,4}", match[0]):
         return " by ".join(_pixels(text) for text in re.findall(r"\d+", match[0]))
     return re.sub(r" ?[x×X] ?(?=\d)", " by ", match[0])
 

@@ -11,7 +11,14 @@ from valle.text.normalization.rule import Rule, choice, rule
 
 @dataclass(frozen=True)
 class Currency:
-    """Names of a currency and its hundredth: one, many."""
+    """Names of a currency and its hundredth.
+
+    Attributes:
+        one: Singular.
+        many: Plural.
+        cent: Singular of the hundredth.
+        cents: Plural of the hundredth.
+    """
 
     one: str
     many: str
@@ -60,14 +67,21 @@ _SIGN = choice(SIGNS)
 
 
 def amount(text: str, currency: Currency, scale: str = "") -> str:
-    """20.50 -> twenty dollars and fifty cents; with a scale, 3.5 million -> three point five million dollars."""
+    """Return an amount in words.
+
+    Args:
+        text: The number, e.g. 20.50 (twenty dollars and fifty cents).
+        currency: Its currency.
+        scale: A word after the number, e.g. million (three point five million dollars).
+    """
     text = text.replace(",", "")
     if scale:
         return f"{number(text)} {scale} {currency.many}"
     whole, _, rest = text.partition(".")
     if len(rest) not in (0, 1, 2):
         return f"{number(text)} {currency.many}"
-    units, hundredths = int(whole or 0), int((rest + "00")[:2])
+    units = int(whole or 0)
+    hundredths = int((rest + "00")[:2])
     words = f"{number(whole or '0')} {currency.one if units == 1 else currency.many}"
     cents = f"{cardinal(hundredths)} {currency.cent if hundredths == 1 else currency.cents}"
     if not hundredths:
@@ -76,10 +90,12 @@ def amount(text: str, currency: Currency, scale: str = "") -> str:
 
 
 def _scale(match: re.Match[str]) -> str:
+    """The word for a large number after an amount; empty for none."""
     return match["word"] or LARGE.get(match["large"] or "", "")
 
 
 def _minus(match: re.Match[str]) -> str:
+    """The sign of an amount."""
     return "minus " if match["minus"] else ""
 
 
@@ -93,6 +109,7 @@ def _after(match: re.Match[str]) -> str:
 
 
 def _range(match: re.Match[str]) -> str:
+    """$5-$7 -> five to seven dollars."""
     currency = SIGNS[match["sign"]]
     last = amount(match["last"], currency, _scale(match))
     first = match["first"]

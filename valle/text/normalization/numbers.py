@@ -4,28 +4,12 @@ from __future__ import annotations
 
 import re
 
-_SMALL = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-]
+from valle.text.normalization.rule import table
+
+_SMALL = table("""
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+    eighteen nineteen
+""")
 _TENS = ["zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 SCALES = ("thousand", "million", "billion", "trillion", "quadrillion", "quintillion")
 _ORDINALS = {
@@ -36,11 +20,12 @@ _ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _ROMAN_FORM = re.compile(r"M{0,3}(CM|CD|D?C{0,3})(XC|XL|L?X{0,3})(IX|IV|V?I{0,3})")
 MAX_DIGITS = 3 * (len(SCALES) + 1)
 
-NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+"  # with or without commas and decimals
+# With or without commas and decimals.
+NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+"
 
 
 def cardinal(number: int) -> str:
-    """1984 -> one thousand nine hundred eighty four. Numbers too long for a name are read digit by digit."""
+    """Return a cardinal: 1984 -> one thousand nine hundred eighty four; digits where it is too large for a name."""
     if number < 0:
         return f"minus {cardinal(-number)}"
     if number < 20:
@@ -61,19 +46,19 @@ def cardinal(number: int) -> str:
 
 
 def ordinal(number: int) -> str:
-    """21 -> twenty first."""
+    """Return an ordinal: 21 -> twenty first."""
     head, _, last = cardinal(number).rpartition(" ")
     regular = last[:-1] + "ieth" if last.endswith("y") else last + "th"
     return f"{head} {_ORDINALS.get(last, regular)}".strip()
 
 
 def digits(text: str, zero: str = "zero") -> str:
-    """Digit by digit, whatever stands between them: 90210 -> nine zero two one zero."""
+    """Return the digits of a text one by one, without other characters: 90210 -> nine zero two one zero."""
     return " ".join(zero if c == "0" else _SMALL[int(c)] for c in text if c.isdigit())
 
 
 def year(number: int) -> str:
-    """1905 -> nineteen oh five, 2005 -> two thousand five, 2024 -> twenty twenty four."""
+    """Return a year: 1905 -> nineteen oh five, 2005 -> two thousand five, 2024 -> twenty twenty four."""
     if number < 1000 or number > 9999 or number % 1000 < 10:
         return cardinal(number)
     century, rest = divmod(number, 100)
@@ -83,7 +68,7 @@ def year(number: int) -> str:
 
 
 def pair(number: int) -> str:
-    """A number of three digits as people read house numbers and flights: 370 -> three seventy, 101 -> one oh one."""
+    """Return three digits as house numbers and flights are read: 370 -> three seventy, 101 -> one oh one."""
     hundreds, rest = divmod(number, 100)
     if not 1 <= hundreds <= 9 or rest == 0:
         return cardinal(number)
@@ -91,7 +76,7 @@ def pair(number: int) -> str:
 
 
 def number(text: str) -> str:
-    """A number as it is written, with commas and decimals: 1,234.56 -> one thousand two hundred thirty four point ..."""
+    """Return a written number with commas and decimals in words: 1,234.5 -> one thousand two hundred ... point five."""
     text = text.replace(",", "")
     whole, point, rest = text.partition(".")
     if not point:
@@ -102,14 +87,14 @@ def number(text: str) -> str:
 
 
 def plural(word: str) -> str:
-    """Of a number word: eighty -> eighties, six -> sixes."""
+    """Return the plural of a number word: eighty -> eighties, six -> sixes."""
     if word.endswith("y"):
         return word[:-1] + "ies"
     return word + ("es" if word.endswith("x") else "s")
 
 
 def fraction(numerator: int, denominator: int) -> str:
-    """3/4 -> three quarters."""
+    """Return a fraction: 3/4 -> three quarters."""
     if denominator == 2:
         name = "half" if numerator == 1 else "halves"
     elif denominator == 4:
@@ -120,7 +105,7 @@ def fraction(numerator: int, denominator: int) -> str:
 
 
 def roman(text: str) -> int | None:
-    """The value of a Roman numeral in capitals; None when it is none."""
+    """Return the value of a Roman numeral in capitals; None for other text."""
     if not text or not _ROMAN_FORM.fullmatch(text):
         return None
     values = [_ROMAN[c] for c in text]

@@ -5,71 +5,23 @@ from __future__ import annotations
 import re
 
 from valle.text.normalization.numbers import cardinal, digits, number, ordinal, pair, year
-from valle.text.normalization.rule import Rule, choice, rule
+from valle.text.normalization.rule import Rule, choice, rule, table
 
-STATES = [
-    "AL",
-    "AK",
-    "AZ",
-    "AR",
-    "CA",
-    "CO",
-    "CT",
-    "DE",
-    "FL",
-    "GA",
-    "HI",
-    "ID",
-    "IL",
-    "IN",
-    "IA",
-    "KS",
-    "KY",
-    "LA",
-    "ME",
-    "MD",
-    "MA",
-    "MI",
-    "MN",
-    "MS",
-    "MO",
-    "MT",
-    "NE",
-    "NV",
-    "NH",
-    "NJ",
-    "NM",
-    "NY",
-    "NC",
-    "ND",
-    "OH",
-    "OK",
-    "OR",
-    "PA",
-    "RI",
-    "SC",
-    "SD",
-    "TN",
-    "TX",
-    "UT",
-    "VT",
-    "VA",
-    "WA",
-    "WV",
-    "WI",
-    "WY",
-    "DC",
-]
+STATES = table("""
+    AL AK AZ AR CA CO CT DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR
+    PA RI SC SD TN TX UT VT VA WA WV WI WY DC
+""")
 _EXTENSION = r"(?:,? ?(?:ext\.?|x|extension) ?(?P<ext>\d{1,6}))?"
 _BEFORE = r"(?<![\w.,$€£/-])"
 
 
 def groups(text: str) -> str:
-    """Digits group by group: (416) 555-0192 -> four one six, five five five, zero one nine two."""
+    """Return digits group by group: (416) 555-0192 -> four one six, five five five, oh one nine two."""
     return ", ".join(digits(group, "oh") for group in re.findall(r"\d+", text))
 
 
 def _telephone(match: re.Match[str]) -> str:
+    """A telephone number with its extension; 800 is read as eight hundred."""
     text = match["number"]
     plus = "plus " if text.startswith("+") else ""
     area = re.match(r"\+?1?[ -.]*\(?800\)?", text)
@@ -94,6 +46,7 @@ def _name(match: re.Match[str]) -> str:
 
 
 def _four(text: str) -> str:
+    """Four digits as the number of a product is read: 5000 -> five thousand, 1903 -> nineteen oh three."""
     if text[0] == "0":
         return digits(text, "oh")
     if text.endswith("000"):
@@ -119,38 +72,12 @@ def _mixed(match: re.Match[str]) -> str:
     return " ".join(words)
 
 
-_NUMBERED = [
-    "Room",
-    "Suite",
-    "Apartment",
-    "Apt",
-    "Unit",
-    "Flight",
-    "Highway",
-    "Route",
-    "Interstate",
-    "Boeing",
-    "Airbus",
-    "Bus",
-    "Channel",
-    "Flat",
-    "Gate",
-    "Exit",
-    "Building",
-    "Area",
-    "Pier",
-    "Train",
-    "Studio",
-    "District",
-    "Precinct",
-    "Porsche",
-    "Windows",
-    "Xbox",
-    "Nikon",
-    "Canon",
-]
+_NUMBERED = table("""
+    Room Suite Apartment Apt Unit Flight Highway Route Interstate Boeing Airbus Bus Channel Flat Gate Exit Building
+    Area Pier Train Studio District Precinct Porsche Windows Xbox Nikon Canon
+""")
 CODES: list[Rule] = [
-    # Cards, of four groups, and social security numbers.
+    # Card numbers and social security numbers.
     rule(_BEFORE + r"(\d{4})([ -])(\d{4})\2(\d{4})\2(\d{4})(?![\w-])",
          lambda m: ", ".join(digits(m[i]) for i in (1, 3, 4, 5))),
     rule(_BEFORE + r"(\d{4})([ -])(\d{6})\2(\d{5})(?![\w-])", lambda m: ", ".join(digits(m[i]) for i in (1, 3, 4))),
