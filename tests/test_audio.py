@@ -48,7 +48,7 @@ def test_web_page_in_place_of_audio_is_refused_in_one_line(tmp_path: Path, name:
     done = command("valle-prepare", "list", tmp_path / "list.txt", tmp_path / "data", check=False)
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        f"valle-prepare: {tmp_path / name}: is a web page or text, not a sound file; download the recording itself"
+        f"valle-prepare: {tmp_path / name}: is a web page or text, not an audio file; download the recording itself"
     ]
 
 
@@ -67,7 +67,7 @@ def test_unreadable_files_are_named_in_one_line(tmp_path: Path) -> None:
     for name, reason in (
         ("none.wav", "no such file"),
         ("empty.wav", "is empty"),
-        ("text.wav", "not a sound file"),
+        ("text.wav", "not an audio file"),
         ("", "directory"),
     ):
         with pytest.raises(UserError, match=reason):

@@ -169,14 +169,14 @@ def _open(path: str | Path) -> soundfile.SoundFile:
     """Open an audio file. Raises UserError where it is missing or of another kind."""
     path = Path(path)
     if not path.is_file():
-        reason = "is a directory, not a sound file" if path.is_dir() else "no such file"
+        reason = "is a directory, not an audio file" if path.is_dir() else "no such file"
         raise UserError(f"{path}: {reason}")
     if _is_text(path):
-        raise UserError(f"{path}: is a web page or text, not a sound file; download the recording itself")
+        raise UserError(f"{path}: is a web page or text, not an audio file; download the recording itself")
     try:
         return soundfile.SoundFile(complete_header(path) or path)
     except soundfile.LibsndfileError as error:
-        reason = "is empty" if path.stat().st_size == 0 else f"not a sound file that can be read ({error.error_string})"
+        reason = "is empty" if path.stat().st_size == 0 else f"not an audio file that can be read ({error.error_string})"
         raise UserError(f"{path}: {reason}; give WAV, FLAC, OGG, Opus or MP3") from error
 
 

@@ -1,4 +1,4 @@
-"""valle-synth, on good and on bad input."""
+"""Command line of valle-synth."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from valle.evaluation.test_set import choose_prompts
 TEXT = "The baker sold a loaf."
 
 
-def bad_prompt(kind: str, folder: Path) -> Path:
+def write_bad_prompt(kind: str, folder: Path) -> Path:
+    """Write a prompt that cannot be used; "missing" writes none."""
     path = folder / f"{kind}.wav"
     if kind == "empty":
         path.touch()
@@ -29,13 +30,14 @@ def bad_prompt(kind: str, folder: Path) -> Path:
     elif kind == "not-audio":
         path.write_bytes(b"\x00\x01 this is no recording" * 100)
     elif kind == "eight-hours":
-        with soundfile.SoundFile(path, "w", 8000, 1, "PCM_U8") as sound:
+        with soundfile.SoundFile(path, "w", 8000, 1, "PCM_U8") as file:
             for _ in range(8):
-                sound.write(np.zeros(3600 * 8000, np.int16))
+                file.write(np.zeros(3600 * 8000, np.int16))
     return path
 
 
-def refused(done: subprocess.CompletedProcess[str], output: Path, named: str) -> None:
+def assert_refused(done: subprocess.CompletedProcess[str], output: Path, named: str) -> None:
+    """Check that a command printed one line with `named` and wrote nothing."""
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert named in done.stderr
@@ -43,7 +45,7 @@ def refused(done: subprocess.CompletedProcess[str], output: Path, named: str) ->
     assert not list(output.parent.glob(".*partial*")) if output.parent.is_dir() else True
 
 
-def test_same_seed_gives_the_same_file_in_a_fresh_process(run_directory: Path, speech: Path, tmp_path: Path) -> None:
+def test_same_seed_gives_the_same_file_in_another_process(run_directory: Path, speech: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         command(
             "valle-synth",
@@ -63,7 +65,7 @@ def test_same_seed_gives_the_same_file_in_a_fresh_process(run_directory: Path, s
     assert a != c
 
 
-def test_text_file_and_candidates_name_the_files(run_directory: Path, speech: Path, tmp_path: Path) -> None:
+def test_lines_of_a_text_file_and_candidates_are_numbered(run_directory: Path, speech: Path, tmp_path: Path) -> None:
     lines = tmp_path / "lines.txt"
     lines.write_text(f"{TEXT}\nThe dog ran.\n")
     command("valle-synth", "--model", run_directory, "--prompt", speech,
@@ -82,14 +84,13 @@ def test_bundled_model_synthesizes_the_whole_text(corpus: Path, tmp_path: Path) 
     prompt = choose_prompts(kaldi.read(corpus / "test_seen"))[utterance.id]
     command("valle-synth", "--prompt", prompt.utterance.path, "--prompt-text", str(prompt.text),
             "--text", utterance.text, "-o", tmp_path / "out.wav", cwd=tmp_path)  # fmt: skip
-    spoken = audio.read(tmp_path / "out.wav")
+    speech = audio.read(tmp_path / "out.wav")
     assert utterance.duration is not None
-    assert 0.75 < spoken.duration / utterance.duration < 1.35
-    assert audio.loudness(spoken.samples) > -35
+    assert 0.75 < speech.duration / utterance.duration < 1.35
+    assert audio.loudness(speech.samples) > -35
 
 
-def test_help_is_light() -> None:
-    # Neither torch nor lightning: --help only parses.
+def test_help_does_not_import_torch() -> None:
     code = "import sys; sys.argv[1:] = ['--help']\nfrom valle.cli.synth import main\n"
     code += (
         "try:\n    main()\nexcept SystemExit:\n    pass\nprint([m for m in ('torch', 'lightning') if m in sys.modules])"
@@ -99,7 +100,7 @@ def test_help_is_light() -> None:
     assert shown.rstrip().endswith("[]")
 
 
-def test_small_batches_give_the_same_files_and_int8_gives_audio(
+def test_files_do_not_depend_on_the_batch_size_and_int8_gives_audio(
     run_directory: Path, speech: Path, tmp_path: Path
 ) -> None:
     lines = tmp_path / "lines.txt"
@@ -129,7 +130,7 @@ def test_compiled_steps_give_the_same_samples(run_directory: Path, speech: Path,
 
 
 @pytest.mark.parametrize("wrong", [["--prompt"], ["--dtype", "int3"], ["--loud"], ["--ras-threshold", "7"]])
-def test_wrong_option_is_one_line(wrong: list[str]) -> None:
+def test_invalid_option_is_one_line(wrong: list[str]) -> None:
     done = command("valle-synth", "--prompt", "x.wav", "--text", "Hello.", *wrong, check=False)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
@@ -137,12 +138,12 @@ def test_wrong_option_is_one_line(wrong: list[str]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "silent", "one-sample", "not-audio", "eight-hours"])
-def test_bad_prompt_is_one_line_and_nothing_is_written(run_directory: Path, tmp_path: Path, kind: str) -> None:
-    prompt, output = bad_prompt(kind, tmp_path), tmp_path / "out.wav"
+def test_invalid_prompt_is_one_line_and_nothing_is_written(run_directory: Path, tmp_path: Path, kind: str) -> None:
+    prompt, output = write_bad_prompt(kind, tmp_path), tmp_path / "out.wav"
     done = command(
         "valle-synth", "--model", run_directory, "--prompt", prompt, "--text", TEXT, "-o", output, check=False
     )
-    refused(done, output, prompt.name)
+    assert_refused(done, output, prompt.name)
 
 
 @pytest.mark.parametrize(
@@ -153,35 +154,45 @@ def test_bad_prompt_is_one_line_and_nothing_is_written(run_directory: Path, tmp_
         ("привет", "en-us"),
     ],
 )
-def test_bad_text_is_one_line_and_nothing_is_written(
+def test_invalid_text_is_one_line_and_nothing_is_written(
     run_directory: Path, speech: Path, tmp_path: Path, text: str, named: str
 ) -> None:
     output = tmp_path / "out.wav"
     done = command(
         "valle-synth", "--model", run_directory, "--prompt", speech, "--text", text, "-o", output, check=False
     )
-    refused(done, output, named)
+    assert_refused(done, output, named)
 
 
 def test_unspeakable_text_is_named_with_its_line(run_directory: Path, speech: Path, tmp_path: Path) -> None:
     lines, output = tmp_path / "lines.txt", tmp_path / "out"
-    given = ["valle-synth", "--model", run_directory, "--prompt", speech, "--text-file", lines, "--output-dir", output]
+    arguments = [
+        "valle-synth",
+        "--model",
+        run_directory,
+        "--prompt",
+        speech,
+        "--text-file",
+        lines,
+        "--output-dir",
+        output,
+    ]
     lines.write_text("Hello there.\nпривет\n", encoding="utf-8")
-    refused(command(*given, check=False), output, "lines.txt:2")
+    assert_refused(command(*arguments, check=False), output, "lines.txt:2")
     lines.write_text("Hello there 🙂.\n", encoding="utf-8")
-    refused(command(*given, "--strict-text", check=False), output, "lines.txt:1")
-    assert "slightly smiling face" in command(*given).stderr
+    assert_refused(command(*arguments, "--strict-text", check=False), output, "lines.txt:1")
+    assert "slightly smiling face" in command(*arguments).stderr
     assert (output / "0001.wav").is_file()
 
 
 def test_truncated_checkpoint_is_one_line(run_directory: Path, speech: Path, tmp_path: Path) -> None:
     for kind in ("ar", "nar"):
         (tmp_path / f"{kind}.ckpt").write_bytes((run_directory / kind / "last.ckpt").read_bytes())
-    whole = (tmp_path / "ar.ckpt").read_bytes()
-    (tmp_path / "ar.ckpt").write_bytes(whole[: len(whole) // 2])
+    checkpoint = (tmp_path / "ar.ckpt").read_bytes()
+    (tmp_path / "ar.ckpt").write_bytes(checkpoint[: len(checkpoint) // 2])
     output = tmp_path / "out.wav"
     done = command("valle-synth", "--model", tmp_path, "--prompt", speech, "--text", TEXT, "-o", output, check=False)
-    refused(done, output, "ar.ckpt")
+    assert_refused(done, output, "ar.ckpt")
 
 
 def test_full_disk_is_one_line(tmp_path: Path) -> None:
@@ -197,4 +208,4 @@ def test_full_disk_is_one_line(tmp_path: Path) -> None:
     )
     output = tmp_path / "out.wav"
     done = command("python", "-c", code, "--text", TEXT, "-o", output, check=False)
-    refused(done, output, "out.wav")
+    assert_refused(done, output, "out.wav")

@@ -33,6 +33,6 @@ def test_recordings_that_cannot_be_scored_are_skipped_and_noted(tmp_path: Path) 
     assert (scores.metrics["sim"].count, scores.metrics["wer"].count, scores.metrics["mel"].count) == (1, 1, 2)
     text = table("t", scores)
     assert "encoder needs longer audio" in text
-    assert "page.wav: is a web page or text, not a sound file" in text
-    with pytest.raises(UserError, match=r"page\.wav: is a web page or text, not a sound file"):
+    assert "page.wav: is a web page or text, not an audio file" in text
+    with pytest.raises(UserError, match=r"page\.wav: is a web page or text, not an audio file"):
         score_codec(codec.load("mini"), recordings[2:], FakeRecognizer(), FakeEncoder())  # type: ignore[arg-type]

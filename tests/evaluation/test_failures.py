@@ -40,7 +40,7 @@ def test_failed_measurement_leaves_a_reason_and_the_others_are_scored(items: lis
     assert short.seconds == pytest.approx(0.2)
     page = scores["page"]
     assert list(page.failures) == ["audio"]
-    assert "page.wav: is a web page or text, not a sound file" in page.failures["audio"]
+    assert "page.wav: is a web page or text, not an audio file" in page.failures["audio"]
     assert (page.seconds, page.wer, page.longest_loop) == (None, None, None)
 
 
@@ -71,7 +71,7 @@ def test_result_that_is_not_finite_is_a_failure(items: list[ScoringItem], tmp_pa
 def test_prompt_that_cannot_be_embedded_affects_similarity_only(items: list[ScoringItem], tmp_path: Path) -> None:
     audio.write(tmp_path / "brief.wav", noise(0.2), RATE)
     (tmp_path / "page.wav").write_text("<html></html>")
-    for prompt, reason in (("brief.wav", "encoder needs longer audio"), ("page.wav", "not a sound file")):
+    for prompt, reason in (("brief.wav", "encoder needs longer audio"), ("page.wav", "not an audio file")):
         others = [replace(items[0], prompt=tmp_path / prompt), items[3]]
         scores = score_with_fakes(others, tmp_path / f"out-{prompt}")
         assert list(scores["long1"].failures) == ["SIM"]
@@ -88,7 +88,7 @@ def test_unreadable_reference_affects_its_own_rows_only(items: list[ScoringItem]
     scores = {s.system: s for s in score_items([item], scorer, tmp_path / "out", {})}
     assert scores["synthesized"].failures == {}
     for system in ("recording", "codec"):
-        assert "page.wav: is a web page or text, not a sound file" in scores[system].failures["audio"]
+        assert "page.wav: is a web page or text, not an audio file" in scores[system].failures["audio"]
 
 
 def test_utterances_with_failures_are_scored_again(
