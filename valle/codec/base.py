@@ -112,11 +112,13 @@ class Codec(ABC):
             if int(item.min()) < 0 or int(item.max()) >= self.codebook_size:
                 raise ValueError(f"codes must lie between 0 and {self.codebook_size - 1}")
         frames = [len(item) for item in codes]
+        # A padded batch of long items would need memory for all of them at once.
         if max(frames) > CHUNK_FRAMES and len(codes) > 1:
             return [self.decode(item) for item in codes]
         padded = torch.nn.utils.rnn.pad_sequence(codes, batch_first=True)
         chunks = []
         for start, end, left, right in self._chunks(max(frames)):
+            # Rows that end before this chunk get a length of 0 or less.
             lengths = torch.tensor(frames).clamp(max=right) - left
             samples = self._decode(padded[:, left:right], lengths)
             chunks.append(samples[:, (start - left) * self.hop : (end - left) * self.hop])
@@ -156,6 +158,7 @@ class Codec(ABC):
         for start, end, left, right in self._chunks(max(frames)):
             lengths = torch.tensor(frames).clamp(max=right) - left
             codes = encode(padded[:, left * self.hop : right * self.hop], lengths, left)
+            # The frames of context are only read.
             chunks.append(codes[:, start - left : end - left])
         codes = torch.cat(chunks, dim=1)
         return [row[:length] for row, length in zip(codes, frames, strict=True)]

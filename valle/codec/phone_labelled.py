@@ -91,6 +91,7 @@ def quantize_with_phones(quantizer: ResidualVectorQuantizer, latent: Tensor, pho
         Codes (batch, time, codebook) int64.
     """
     labels = quantizer.get_buffer("phones")
+    # Without any phone or label this is ordinary quantization, exactly.
     if not bool((phones != NO_PHONE).any() and (labels != NO_PHONE).any()):
         return quantize(quantizer, latent)
     previous = F.pad(phones, (1, 0), value=NO_PHONE)[:, :-1]

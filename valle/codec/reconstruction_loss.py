@@ -83,6 +83,7 @@ class MagnitudeLoss(ReconstructionLoss):
 
     def forward(self, output: Tensor, target: Tensor, num_codebooks: int) -> dict[str, Tensor]:
         """Compute the losses of magnitudes (batch, bin, time); see `ReconstructionLoss`."""
+        # Small offsets bound the gradients at silence.
         mel, target_mel = (((m.transpose(1, 2) @ self.mels) + 1e-3).log() for m in (output, target))
         compressed, target_compressed = ((m + 1e-5) ** 0.3 for m in (output, target))
         losses = {"mel": F.l1_loss(mel, target_mel), "magnitude": F.l1_loss(compressed, target_compressed)}
@@ -139,5 +140,6 @@ class WaveformLoss(ReconstructionLoss):
         parts = torch.view_as_real(spectrum)
         power = parts.square().sum(-1) + 1e-7
         mel = (power.sqrt().transpose(1, 2) @ getattr(self, f"mels_{window}") + 1e-3).log()
+        # The power is the square of the magnitude: |X| ** 0.3.
         compressed = power**0.15
         return mel, torch.cat((parts * (compressed * power.rsqrt())[..., None], compressed[..., None]), dim=-1)

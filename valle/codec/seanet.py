@@ -56,6 +56,7 @@ class SEANetNetwork(CodecNetwork):
         self.hop = math.prod(config.ratios)
         self.num_codebooks = config.num_codebooks
         self.codebook_size = config.codebook_size
+        # Without the LSTM a frame depends on a bounded number of others.
         sizes: dict[str, Any] = {
             "dimension": config.latent_dim,
             "n_filters": config.filters,
@@ -77,6 +78,7 @@ class SEANetNetwork(CodecNetwork):
                 for row, length in zip(audio, frames.tolist(), strict=True)
             ]
             return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        # With a fixed scale the commitment loss cannot shrink the latent vectors.
         latent = self.encoder(audio[:, None]).transpose(1, 2).float()
         return F.layer_norm(latent, latent.shape[-1:])
 

@@ -71,6 +71,7 @@ class Balancer:
             (gradient,) = torch.autograd.grad(loss, output, retain_graph=True)
             norm, count = self.norms.get(name, (0.0, 0.0))
             self.norms[name] = (norm * self.decay + float(gradient.norm()), count * self.decay + 1)
+            # Dividing by the decayed count corrects the bias of the first steps.
             average = self.norms[name][0] / self.norms[name][1]
             total += self.weights[name] / weight_sum / (average + 1e-12) * gradient
         return total
