@@ -5,8 +5,8 @@ it the rest, is SpeechTokenizer's (arXiv 2308.16692), whose teacher is HuBERT; h
 (`valle.training.codec.CodecModule`, `phone_loss`). The label of an entry is the class of the phone that it stands for,
 an integer whose meaning the codec does not need to know.
 
-Measured worth (docs/experiments.md): on 15 recordings of unseen speakers, decoded from the first codebook alone, the WER
-of Whisper tiny.en is 29 % with the codes of `encode` and 13 % with those of `encode_with_phones`; with all eight
+Measured worth (docs/experiments.md): on 15 recordings of unseen speakers, decoded from the first codebook alone, the
+WER of Whisper tiny.en is 29 % with the codes of `encode` and 13 % with those of `encode_with_phones`; with all eight
 codebooks 4 % and 2 %.
 """
 
