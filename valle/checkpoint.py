@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch.overrides import TorchFunctionMode
 
 from valle.aliases import rename_hyper_parameters, rename_weights
 from valle.errors import UserError
@@ -90,6 +92,18 @@ def export_model(run: Path, directory: Path, provenance: dict[str, Any]) -> None
         write_text(directory / f"{kind}.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
 
 
+class _SkipInitialization(TorchFunctionMode):
+    """Skips the functions of `torch.nn.init`: on the meta device, they would import all of torch's compiler first."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
 def _build_model(h: dict[str, Any]) -> AR | NAR:
     """Build the model that hyper-parameters describe."""
     sizes: dict[str, Any] = {
@@ -111,7 +125,8 @@ def load_model(path: Path) -> tuple[AR | NAR, dict[str, Any]]:
     checkpoint = read_checkpoint(path)
     h, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
     try:
-        with torch.device("meta"):  # the weights are the file's own, read when they are used
+        # No memory is allocated and nothing is initialized: the weights are the file's own, read when they are used.
+        with torch.device("meta"), _SkipInitialization():
             model = _build_model(h)
         model.load_state_dict({k.removeprefix("model."): value for k, value in merged(state).items()}, assign=True)
     except (KeyError, RuntimeError) as error:
