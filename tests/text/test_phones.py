@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import valle
+from valle.extensions.phone_alignment import phones_of
 from valle.text import phonemize
 from valle.text.phones import ARPABET, PHONE_CLASSES, UNKNOWN, phone_class
 
@@ -21,3 +23,10 @@ def test_variants_of_a_phone_share_a_class() -> None:
     assert phone_class("ɑːɹ") == phone_class("ɑː") == PHONE_CLASSES.index("ɑː")
     assert phone_class("ˈɔːɹ") == PHONE_CLASSES.index("ɔː")
     assert phone_class("ʁ") == UNKNOWN
+
+
+def test_foreign_words_use_phones_of_the_model() -> None:
+    tts = valle.load("small")
+    for word in ("croissant", "Llanelli", "Bach", "Đà Nẵng", "Björk", "Aaaaah"):
+        symbols = tts.encode_text(word).symbols
+        assert phones_of(symbols)

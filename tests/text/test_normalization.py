@@ -1,4 +1,4 @@
-"""Normalization, phonemes, units of byte pair encoding and the vocabulary."""
+"""Normalization of written text."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import valle
 from tests.conftest import ROOT
 from valle.errors import UserError
-from valle.extensions.phone_alignment import phones_of
-from valle.text import PADDING, TextUnits, TextWarning, Vocabulary, normalize, phonemize, read_bpe, train_bpe
+from valle.text import TextWarning, normalize
 from valle.text.normalization.numbers import cardinal, roman
 
 CASES = [
@@ -116,13 +114,6 @@ def test_roman_numerals_are_read(number: int) -> None:
     assert bare(normalize(f"Chapter {text}.")) == ["chapter", *cardinal(number).split()]
 
 
-def test_foreign_words_use_phones_of_the_model() -> None:
-    tts = valle.load("small")
-    for word in ("croissant", "Llanelli", "Bach", "Đà Nẵng", "Björk", "Aaaaah"):
-        symbols = tts.encode_text(word).symbols
-        assert phones_of(symbols)
-
-
 @pytest.mark.filterwarnings("ignore::valle.text.TextWarning")
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=60))
@@ -133,61 +124,3 @@ def test_any_text_is_normalized_or_refused_in_one_line(text: str) -> None:
         result = str(error)
     assert result.strip()
     assert "\n" not in result
-
-
-def test_phonemes_hold_spaces_stress_and_punctuation_also_in_batches() -> None:
-    both = phonemize(["Hello, world.", "Yes?"])
-    assert both == [phonemize(["Hello, world."])[0], phonemize(["Yes?"])[0]]
-    assert {",", ".", " ", "ˈ"} <= set(both[0])
-    assert both[1][-1] == "?"
-
-
-def test_other_languages_are_phonemized_and_unsupported_ones_named() -> None:
-    assert phonemize(["Guten Morgen"], "de")[0]
-    with pytest.raises(UserError, match="xx-none"):
-        phonemize(["hello"], "xx-none")
-
-
-@given(st.lists(st.sampled_from("abcdefg"), max_size=8))
-def test_ids_are_positions_in_the_vocabulary(symbols: list[str]) -> None:
-    vocabulary = Vocabulary([PADDING, *"abcdefg"])
-    assert [vocabulary.symbols[index] for index in vocabulary.encode(symbols)] == symbols
-
-
-def test_symbols_missing_from_the_vocabulary_are_named() -> None:
-    with pytest.raises(UserError, match="'ʒ'"):
-        Vocabulary([PADDING, "a"]).encode(["a", "ʒ"])
-
-
-SENTENCES = ["the old baker sold a loaf of bread.", "the young baker baked bread, and sold it!", "a loaf? an old loaf."]
-
-
-@given(st.lists(st.sampled_from(" ".join(SENTENCES).split()), min_size=1, max_size=12))
-def test_units_of_byte_pair_encoding_spell_the_text(words: list[str]) -> None:
-    text = " ".join(words)
-    (units,) = TextUnits(bpe=train_bpe(SENTENCES, 60))([text])
-    assert "".join(units).replace("▁", " ").strip() == text
-
-
-def test_more_units_are_longer_and_units_join_without_a_space() -> None:
-    few, many = (TextUnits(bpe=train_bpe(SENTENCES, size)) for size in (30, 60))
-    assert len(many(SENTENCES)[0]) < len(few(SENTENCES)[0])
-    first, second = many(["the old baker", "sold bread"])
-    assert many.join(first, second) == many(["the old baker sold bread"])[0]
-    assert TextUnits().join(["a"], ["b"]) == ["a", " ", "b"]
-
-
-def test_characters_in_no_unit_are_named() -> None:
-    with pytest.raises(UserError, match="'x'"):
-        TextUnits(bpe=train_bpe(SENTENCES, 40))(["a box"])
-    with pytest.raises(UserError, match="fewer"):
-        train_bpe(SENTENCES, 5)
-
-
-def test_file_without_a_tokenizer_is_refused_in_one_line(tmp_path: Path) -> None:
-    for content in (None, "{}", "words"):
-        path = tmp_path / "bpe.json"
-        if content is not None:
-            path.write_text(content)
-        with pytest.raises(UserError, match="valle-prepare bpe"):
-            read_bpe(path)
