@@ -95,14 +95,14 @@ def test_page_filters_and_sorts(page: Page) -> None:
     assert errors == sorted(errors, reverse=True)
 
     ids = [e.get_attribute("data-id") for e in shown.all()]
-    page.get_by_label("sort by").select_option("id")
+    page.get_by_role("combobox", name="sort by").select_option("id")
     assert [e.get_attribute("data-id") for e in shown.all()] == sorted(map(str, ids))
-    page.get_by_label("sort by").select_option("sim")
+    page.get_by_role("combobox", name="sort by").select_option("sim")
     similarities = [float(e.get_attribute("data-sim") or "") for e in shown.all()]
     assert similarities == sorted(similarities)
 
     speaker = page.locator("article").first.get_attribute("data-speaker")
-    page.get_by_label("speaker").select_option(speaker)
+    page.get_by_role("combobox", name="speaker").select_option(speaker)
     expect(shown).to_have_count(1)
     page.get_by_role("button", name="reset").click()
     expect(shown).to_have_count(3)
@@ -111,7 +111,7 @@ def test_page_filters_and_sorts(page: Page) -> None:
     expect(page.locator("#count")).to_have_text("0 of 3 utterances")
     page.get_by_label("search").fill("")
     for problem in PROBLEMS:
-        page.get_by_label("problem").select_option(problem)
+        page.get_by_role("combobox", name="problem").select_option(problem)
         matching = page.locator("article").evaluate_all(
             "(all, p) => all.filter(a => a.dataset.problems.split(' ').includes(p)).length", problem
         )
