@@ -41,13 +41,16 @@ import valle
 from valle import audio, codec
 from valle.checkpoint import find_checkpoint, load_model, model_directory
 from valle.cli.common import keep_memory
+from valle.extensions.latent_regression import LatentRegressionNAR
 from valle.generation.cpu_step import NativeTransformer, huge_pages
-from valle.generation.engine import Decoding, Request
+from valle.generation.engine import DecodeBatch, GenerationRequest
 from valle.generation.quantization import pack
 from valle.models.ar import AR
-from valle.models.nar import NAR
+from valle.models.config import TransformerConfig
+from valle.models.kv_cache import KVCache
+from valle.models.nar import NAR, NARInputs
 from valle.models.sampling import Sampling
-from valle.models.transformer import KVCache, TransformerConfig
+from valle.models.sequence import Padded
 from valle.synthesis import Prompt
 
 SECONDS, PROMPT_SECONDS, PHONEMES = 10, 3, 100
@@ -125,11 +128,11 @@ def ar_speed(
     pack(model, dtype, compiled=compiled)
     before = round(at * frame_rate) // size * size
     prompt = torch.randint(0, model.codebook_size, (round(PROMPT_SECONDS * frame_rate) // size * size + before,))
-    request = Request(torch.randint(1, 30, (PHONEMES,)), prompt, (steps + 4) * size, list(range(batch)))
+    request = GenerationRequest(torch.randint(1, 30, (PHONEMES,)), prompt, (steps + 4) * size, list(range(batch)))
     with torch.inference_mode():
-        decoding = Decoding(model, batch, request.tokens(model), request.steps(size), Sampling(top_p=0.9))
+        decoding = DecodeBatch(model, batch, request.max_length(model), request.max_steps(size), Sampling(top_p=0.9))
         begin = time.perf_counter()
-        decoding.admit(0, request)
+        decoding.add(0, request)
         prefill = time.perf_counter() - begin
         for _ in range(3):
             decoding.step()
@@ -155,31 +158,33 @@ def ar_speed(
 def nar_speed(make: Callable[[], NAR], dtype: str, batch: int, quick: bool, frame_rate: float) -> dict[str, float]:
     """Seconds of a pass and its arithmetic, for ten seconds of speech a row, and the passes for seven codebooks."""
     model = make()
-    passes = 7 if model.expectation is None else 1
+    regresses = isinstance(model, LatentRegressionNAR)
+    passes = 1 if regresses else 7
     frames, prompt = round(SECONDS * frame_rate), round(PROMPT_SECONDS * frame_rate)
     positions = PHONEMES + prompt + frames
     config = model.config
     flops = 2 * linear_weights(model) * positions + 4 * config.layers * config.dim * positions**2
     flops += 2 * frames * config.dim * model.codebook_size
-    if model.expectation is not None:  # it works on the target's frames alone
-        flops -= 2 * linear_weights(model.expectation) * (positions - frames)
+    if isinstance(model, LatentRegressionNAR):
+        # The regression reads the target's frames only.
+        flops -= 2 * linear_weights(model.regression) * (positions - frames)
     pack(model, dtype)
 
     def lengths(n: int) -> torch.Tensor:
         return torch.full((batch,), n)
 
     codes = torch.randint(0, model.codebook_size, (batch, frames, 8))
-    arguments = (
-        torch.randint(1, 30, (batch, PHONEMES)), lengths(PHONEMES),
-        torch.randint(0, model.codebook_size, (batch, prompt, 8)), lengths(prompt),
-        codes, lengths(frames),
-    )  # fmt: skip
+    inputs = NARInputs(
+        text=Padded(torch.randint(1, 30, (batch, PHONEMES)), lengths(PHONEMES)),
+        prompt=Padded(torch.randint(0, model.codebook_size, (batch, prompt, 8)), lengths(prompt)),
+        codes=Padded(codes, lengths(frames)),
+    )
     with torch.inference_mode():
-        model(*arguments, lengths(1))
+        model(inputs, lengths(1))
         stages = range(1, 2 if quick else 1 + passes)
         begin = time.perf_counter()
         for stage in stages:
-            model(*arguments, lengths(stage))
+            model(inputs, lengths(stage))
         seconds = (time.perf_counter() - begin) / len(stages)
         return {"stage": seconds, "flops": flops * batch, "passes": passes}
 
@@ -344,8 +349,12 @@ def accuracies() -> list[dict[str, Any]]:
                     hits["ar_top1"].append(float(top_k_accuracy(logits, targets, 1)))
                     hits["ar_top10"].append(float(top_k_accuracy(logits, targets, 10)))
                     voice, rest = c[None, :50], c[None, 50:]
-                    lengths = torch.tensor([50]), torch.tensor([len(c) - 50])
-                    _, logits, targets = tts.nar.loss(*pair, voice, lengths[0], rest, lengths[1], torch.tensor([1]))
+                    inputs = NARInputs(
+                        text=Padded(*pair),
+                        prompt=Padded(voice, torch.tensor([50])),
+                        codes=Padded(rest, torch.tensor([len(c) - 50])),
+                    )
+                    _, logits, targets = tts.nar.loss(inputs, torch.tensor([1]))
                     hits["nar_stage1_top10"].append(float(top_k_accuracy(logits, targets, 10)))
             means = {name: round(sum(values) / len(values), 4) for name, values in hits.items()}
             found.append({"dtype": dtype, "utterances": len(utterances), **means})
@@ -356,7 +365,7 @@ def accuracies() -> list[dict[str, Any]]:
 def teacher_forced(model: AR, phonemes: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
     """What `AR.forward` gives for one row of (frames,) codes, which G divides, by the steps that decoding takes."""
     nothing, count = codes[None, :0], torch.tensor([len(phonemes)])
-    text = KVCache(model.config, 1, len(phonemes) + model.marks, like=model.code_embedding.weight)
+    text = KVCache(model.config, 1, len(phonemes) + model.num_marks, like=model.code_embedding.weight)
     logits = [model.prefill(phonemes[None], count, nothing, torch.tensor([0]), text)]
     dtype = getattr(model.transformer, "cache_dtype", torch.float32)
     groups = codes.view(-1, model.group_size)

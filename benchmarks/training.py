@@ -33,7 +33,8 @@ from valle.cli.common import keep_memory
 from valle.data.datamodule import TokensDataModule
 from valle.data.loader import Batch
 from valle.data.tokens import TokensConfig
-from valle.models.sequence import length_mask
+from valle.models.nar import NARInputs
+from valle.models.sequence import Padded, length_mask
 from valle.training import ARModule, NARModule
 from valle.training.cli import has_bfloat16
 
@@ -147,7 +148,12 @@ def straightforward(module: ARModule | NARModule, batches: Iterator[Batch], step
         else:
             prompt = (lengths // 2).clamp(max=225)
             stages = torch.randint(1, 8, (len(lengths),), device=device)
-            losses, _, _ = module.model.loss(*text, codes[:, : int(prompt.max())], prompt, codes, lengths, stages)
+            inputs = NARInputs(
+                text=Padded(*text),
+                prompt=Padded(codes[:, : int(prompt.max())], prompt),
+                codes=Padded(codes, lengths),
+            )
+            losses, _, _ = module.model.loss(inputs, stages)
             loss = losses["loss"]
         optimizer.zero_grad()
         loss.backward()

@@ -18,8 +18,10 @@ import torch
 from valle.generation import cpu_step
 from valle.generation.quantization import choose_dtype, has_bfloat16_kernels, pack
 from valle.models.ar import AR
-from valle.models.nar import NAR
-from valle.models.transformer import KVCache, TransformerConfig
+from valle.models.config import TransformerConfig
+from valle.models.kv_cache import KVCache
+from valle.models.nar import NAR, NARInputs
+from valle.models.sequence import Padded
 
 CONFIG = TransformerConfig(layers=2, heads=4, dim=128, ffn_dim=320, dropout=0.0)
 BATCHES = (2, 3, 4, 5, 6, 7, 8, 9, 12, 17)  # rows: every rest of the tiles of three and four rows
@@ -88,12 +90,14 @@ def nar_error(dtype: str) -> float:
     model = sharpen(NAR(12, CONFIG, codebook_size=50)).eval()
     draw = torch.Generator().manual_seed(1)
     codes = torch.randint(0, 50, (1, 12, 8), generator=draw)
-    arguments = (
-        torch.tensor([[1, 2, 3, 4]]), torch.tensor([4]), codes[:, :5], torch.tensor([5]),
-        codes, torch.tensor([12]), torch.tensor([3]),
-    )  # fmt: skip
-    wanted = model(*arguments)
-    return error([wanted[0]], [pack(model, dtype)(*arguments)[0]])
+    inputs = NARInputs(
+        text=Padded(torch.tensor([[1, 2, 3, 4]]), torch.tensor([4])),
+        prompt=Padded(codes[:, :5], torch.tensor([5])),
+        codes=Padded(codes, torch.tensor([12])),
+    )
+    stage = torch.tensor([3])
+    expected = model(inputs, stage)
+    return error([expected[0]], [pack(model, dtype)(inputs, stage)[0]])
 
 
 @torch.inference_mode()

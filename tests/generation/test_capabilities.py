@@ -21,6 +21,7 @@ from valle.errors import UserError
 from valle.generation.quantization import Int8WeightLinear
 from valle.models.sampling import NARSampling
 from valle.synthesis import Prompt, load
+from valle.synthesis.acoustic import AcousticInput, fill_in_codebooks
 
 # Environment, option of the compiler in place of the default, and whether torch supports the level here.
 LEVELS = {
@@ -72,16 +73,15 @@ def test_all_codebooks_of_an_utterance_are_the_same_in_a_batch_as_alone(dtype: s
     tts = load("small", dtype=dtype)
     draw = torch.Generator().manual_seed(0)
     texts = ["Yes.", "The old baker sold a golden apple.", "What time is it?"]
-    prompts = [Prompt(torch.randint(0, 500, (100 + 20 * i, 8), generator=draw), None) for i in range(3)]
-    inputs = [tts._nar_inputs(p, s, s, 90) for p, s in zip(prompts, tts.symbols(texts), strict=True)]
+    ids = [torch.tensor(tts.encode_text(text).ids) for text in texts]
+    prompts = [torch.randint(0, 500, (100 + 20 * i, 8), generator=draw)[:90] for i in range(3)]
     first = [torch.randint(0, 500, (frames,), generator=draw) for frames in (9, 40, 23)]
     for sampling in (NARSampling(), NARSampling(temperature=1.0)):
-        text, voices = [i[0] for i in inputs], [i[1] for i in inputs]
+        inputs = [AcousticInput(*item) for item in zip(ids, prompts, first, strict=True)]
         with torch.inference_mode():
-            together = tts._fill_in(text, voices, first, [1, 2, 3], sampling)
+            together = fill_in_codebooks(tts.nar, inputs, [1, 2, 3], sampling)
             for row in range(3):
-                own = slice(row, row + 1)
-                (alone,) = tts._fill_in(text[own], voices[own], first[own], [row + 1], sampling)
+                (alone,) = fill_in_codebooks(tts.nar, [inputs[row]], [row + 1], sampling)
                 assert torch.equal(together[row], alone)
 
 
@@ -123,7 +123,7 @@ def test_the_number_of_a_gpu_is_checked(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("seed", [-1, MAX_SEED + 1, 99999999999999999999])
 def test_a_seed_out_of_range_is_an_error_of_one_line(seed: int) -> None:
     tts = load("small")
-    voice = Prompt(torch.zeros(100, 8, dtype=torch.long), None)
+    voice = Prompt(torch.zeros(100, 8, dtype=torch.long))
     for work in (
         lambda: check_seed(seed),
         lambda: tts.synthesize("Hello.", voice, seed=seed),

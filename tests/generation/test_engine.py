@@ -13,12 +13,14 @@ from valle.errors import UserError
 from valle.generation import cuda_graphs
 from valle.generation.cpu_step import NativeTransformer, compile_step
 from valle.generation.cuda_graphs import GraphTransformer
-from valle.generation.engine import GenerationOutput, Request, generate, stream
+from valle.generation.engine import GenerationOutput, GenerationRequest, generate, stream
 from valle.generation.quantization import pack
 from valle.models.ar import AR
-from valle.models.nar import NAR
+from valle.models.config import TransformerConfig
+from valle.models.kv_cache import KVCache
+from valle.models.nar import NAR, NARInputs
 from valle.models.sampling import Sampling
-from valle.models.transformer import KVCache, TransformerConfig
+from valle.models.sequence import Padded
 
 TEXTS = [torch.tensor([1, 2, 3, 4, 5]), torch.tensor([6, 7]), torch.tensor([3, 3, 8])]
 PROMPTS = [torch.tensor(p) for p in ([1, 2, 3, 4, 5, 6, 7, 8], [9] * 16, [4, 5, 6, 7, 1, 1, 2, 2])]
@@ -29,7 +31,8 @@ def say(
 ) -> list[GenerationOutput]:
     """One draw of each of these rows of TEXTS and PROMPTS."""
     requests = [
-        Request(TEXTS[row], PROMPTS[row], bound, [seed]) for row, bound, seed in zip(rows, bounds, seeds, strict=True)
+        GenerationRequest(TEXTS[row], PROMPTS[row], bound, [seed])
+        for row, bound, seed in zip(rows, bounds, seeds, strict=True)
     ]
     return [draws[0] for draws in generate(model, requests, sampling, **options)]
 
@@ -84,7 +87,7 @@ def test_memory_is_bounded_by_the_tokens_of_a_batch(monkeypatch: pytest.MonkeyPa
 def test_a_stream_says_what_generate_says(size: int, seed: int) -> None:
     model = model_of_groups(size)
     (whole,) = say(model, [0], [60], [seed], Sampling(top_p=0.9))
-    request = Request(TEXTS[0], PROMPTS[0], 60, [seed])
+    request = GenerationRequest(TEXTS[0], PROMPTS[0], 60, [seed])
     parts = list(stream(model, request, Sampling(top_p=0.9), every=8))
     assert torch.equal(parts[-1].codes, whole.codes)
     assert [part.ended for part in parts] == [False] * (len(parts) - 1) + [True]
@@ -115,13 +118,15 @@ def test_smaller_weights_give_nearly_the_same_logits(dtype: str, error: float) -
 def test_smaller_weights_of_the_nar_model_give_nearly_the_same_logits(nar: NAR, dtype: str, error: float) -> None:
     """Rows of different lengths, whose padding must stay out of the attention written out for bfloat16."""
     codes = torch.randint(0, 50, (2, 9, 8))
-    arguments = (
-        torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0]]), torch.tensor([4, 2]),
-        codes[:, :5], torch.tensor([5, 3]), codes, torch.tensor([9, 6]), torch.tensor([3, 1]),
-    )  # fmt: skip
+    inputs = NARInputs(
+        text=Padded(torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0]]), torch.tensor([4, 2])),
+        prompt=Padded(codes[:, :5], torch.tensor([5, 3])),
+        codes=Padded(codes, torch.tensor([9, 6])),
+    )
+    stages = torch.tensor([3, 1])
     with torch.inference_mode():
-        one = nar(*arguments)
-        two = pack(nar, dtype)(*arguments)
+        one = nar(inputs, stages)
+        two = pack(nar, dtype)(inputs, stages)
     for row, frames in enumerate([9, 6]):
         difference = (one[row, :frames] - two[row, :frames]).norm() / one[row, :frames].norm()
         assert 0 < difference < error
@@ -236,9 +241,9 @@ def test_greedy_decoding_with_the_cache_equals_recomputing_everything(ar: AR) ->
     for step in range(40):
         logits = ar(TEXTS[0][None], torch.tensor([5]), codes[None], torch.tensor([len(codes)]))[0, -1, 0]
         if step == 0:
-            logits[ar.end] = -torch.inf
+            logits[ar.eos] = -torch.inf
         code = logits.argmax()
-        if code == ar.end:
+        if code == ar.eos:
             break
         codes = torch.cat((codes, code[None]))
     assert torch.equal(cached.codes, codes[8:])
@@ -248,7 +253,7 @@ def test_candidates_share_a_prefill_and_draw_as_if_alone(ar: AR, monkeypatch: py
     passes = []
     prefill = AR.prefill
     monkeypatch.setattr(AR, "prefill", lambda *arguments: passes.append(1) or prefill(*arguments))
-    requests = [Request(TEXTS[row], PROMPTS[row], 40, [10 * row + c for c in range(3)]) for row in (0, 1)]
+    requests = [GenerationRequest(TEXTS[row], PROMPTS[row], 40, [10 * row + c for c in range(3)]) for row in (0, 1)]
     several = generate(ar, requests, Sampling())
     assert len(passes) == 2
     assert [len(draws) for draws in several] == [3, 3]
@@ -263,7 +268,7 @@ def test_the_bound_is_kept_and_reported() -> None:
     with torch.no_grad():
         ar.transformer.norm.weight.zero_()
         ar.transformer.norm.bias.fill_(1)
-        ar.head.weight[ar.end] = -1  # every hidden vector is ones: the end mark never wins
+        ar.head.weight[ar.eos] = -1  # every hidden vector is ones: the end mark never wins
         ar.head.weight[0] = 1
     for item in say(ar, [0, 1, 2], [20, 30, 40], [1, 2, 3], Sampling(temperature=0)):
         assert len(item.codes) in (20, 30, 40)
@@ -280,7 +285,7 @@ def test_a_text_of_t_frames_takes_ceil_t_over_g_steps(size: int, frames: int) ->
         model.transformer.norm.bias.fill_(1)
         for parameter in model.group_prediction.parameters():
             parameter.fill_(1)
-        model.head.weight[model.end] = -1
+        model.head.weight[model.eos] = -1
         model.head.weight[0] = 1
     passes = []
     model.transformer.register_forward_hook(lambda *_: passes.append(1))

@@ -14,11 +14,12 @@ import valle
 from tests.conftest import TINY, command, sharpen
 from valle import audio
 from valle.evaluation.recognizer import load_recognizer, words
-from valle.generation.engine import Request, generate, stream
+from valle.generation.engine import GenerationRequest, generate, stream
 from valle.models.ar import AR
 from valle.models.sampling import Sampling
-from valle.synthesis import TTS
-from valle.synthesis.pipeline import MAX_PART, MIN_SECONDS, IncompleteWarning
+from valle.synthesis import TTS, IncompleteWarning
+from valle.synthesis.lengths import MIN_SECONDS
+from valle.synthesis.parts import MAX_PART
 
 SHORT = ["Hi.", "Yes, please.", "Good morning.", "Hello there.", "Stop!"]
 LONG = (
@@ -36,7 +37,7 @@ def eager(size: int) -> AR:
 
     def end_at_once(hidden: torch.Tensor) -> torch.Tensor:
         logits = predict(hidden)
-        logits[..., model.end] += 1000
+        logits[..., model.eos] += 1000
         return logits
 
     model.predict_group = end_at_once  # type: ignore[method-assign]
@@ -51,15 +52,15 @@ def test_eos_is_not_sampled_before_the_minimum_and_is_right_after_it(size: int, 
     model = eager(size)
     text, prompt = torch.tensor([1, 2, 3]), torch.arange(8)
     minima = [0, 1, 7, 16, 33, 99]
-    requests = [Request(text, prompt, 40, [3, 4], least) for least in minima]
+    requests = [GenerationRequest(text, prompt, 40, [3, 4], least) for least in minima]
     for least, rows in zip(minima, generate(model, requests, sampling), strict=True):
         groups = max(1, -(-min(least, 40) // size))
         for row, seed in zip(rows, (3, 4), strict=True):
             assert len(row.codes) == groups * size
             assert row.truncated == (groups * size >= 40)
-            ((alone,),) = generate(model, [Request(text, prompt, 40, [seed], least)], sampling)
+            ((alone,),) = generate(model, [GenerationRequest(text, prompt, 40, [seed], least)], sampling)
             assert torch.equal(row.codes, alone.codes)
-        last = list(stream(model, Request(text, prompt, 40, [3], least), sampling, 8))[-1]
+        last = list(stream(model, GenerationRequest(text, prompt, 40, [3], least), sampling, 8))[-1]
         assert torch.equal(last.codes, rows[0].codes)
 
 
@@ -97,7 +98,7 @@ def test_the_likeliest_codes_are_not_nearly_empty_either(small: TTS, speech: Pat
 
 def test_long_text_is_split_at_sentences_and_said_whole(small: TTS, speech: Path) -> None:
     prompt = small.prompt(speech)
-    symbols = small.symbols([LONG])[0]
+    symbols = small.encode_text(LONG).symbols
     assert len(symbols) > 1.5 * MAX_PART
     (spoken,) = small.synthesize_batch([LONG], [prompt], [0])
     assert not spoken.truncated
@@ -112,7 +113,7 @@ def test_long_text_is_split_at_sentences_and_said_whole(small: TTS, speech: Path
 def test_what_lacks_words_is_said_and_warned_of(small: TTS, speech: Path) -> None:
     prompt, babble = small.prompt(speech), Sampling(temperature=20.0)
     with pytest.warns(IncompleteWarning, match="'Hello there.': .* phones are missing"):
-        (spoken,) = small.synthesize_batch(["Hello there."], [prompt], [0], babble)
+        (spoken,) = small.synthesize_batch(["Hello there."], [prompt], [0], sampling=babble)
     assert spoken.incomplete
     assert spoken.quality is not None
     assert spoken.quality.verdict == "incomplete"

@@ -20,10 +20,10 @@ from tests.training.test_training import kill_after_step
 from valle.data.datamodule import TokensDataModule
 from valle.errors import UserError
 from valle.models.ar import AR
-from valle.models.lora import add_adapters, merged
 from valle.models.config import TransformerConfig
+from valle.models.lora import add_adapters, merged
 from valle.training import ARModule
-from valle.training.cli import start_from
+from valle.training.warm_start import start_from
 
 ONE_AT_A_TIME = ["--save_every=1", "--trainer.check_val_every_n_epoch=null", "--trainer.val_check_interval=1000"]
 

@@ -21,8 +21,8 @@ from valle.data.loader import Batch
 from valle.errors import UserError
 from valle.training import ARModule, NARModule
 from valle.training.cli import train as train_command
-from valle.training.cli import with_bases
 from valle.training.prompts import trim_to_whole_groups
+from valle.training.recipe_config import with_bases
 
 RECIPES = ROOT / "recipes"
 
@@ -313,7 +313,8 @@ def test_nar_prompts_are_cut_off_or_given() -> None:
         return NARModule(["<pad>", "a"], frame_rate=10.0, **sizes, **options)  # type: ignore[arg-type]
 
     torch.manual_seed(0)
-    prompt, prompt_lengths, target, target_lengths, given = module(prompt_seconds=10.0).split_prompt(batch, prefix=False)
+    split = module(prompt_seconds=10.0).split_prompt(batch, prefix=False)
+    prompt, prompt_lengths, target, target_lengths, given = split
     assert prompt_lengths.tolist() == [50] + [100] * 63
     assert torch.equal(target_lengths, lengths)
     starts = prompt[:, 0, 0]

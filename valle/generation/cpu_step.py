@@ -1,7 +1,7 @@
-"""The AR model's transformer on a CPU in one call a step: `step.cpp`, made by this machine's C++ compiler.
+"""Decode steps of the AR model on a CPU as one call of compiled C++ code, `step.cpp`.
 
-Asked for by `--compile`. The library is kept in the user's cache folder under a name that says what it was made from
-and for, so it is compiled once, in about two seconds.
+Enabled by `--compile`, and by default where there is a C++ compiler. The library is saved in the user's cache folder
+under a name that depends on source, compiler and processor, so that it is compiled once, in about two seconds.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from torch import Tensor, nn
 
 from valle.errors import UserError
 from valle.files import atomic_path, cache_directory
-from valle.models.transformer import Block, KVCache, Transformer, TransformerConfig
+from valle.models.config import TransformerConfig
+from valle.models.kv_cache import KVCache
+from valle.models.transformer import Block, Transformer
 
 SOURCE = Path(__file__).with_name("step.cpp")
-TOGETHER = 4  # outputs of a block of weights, as in the source
-ALIGNED = 64  # sizes divide by it, so that rows fill whole vectors of any instruction set
+BLOCK_OUTPUTS = 4  # outputs of a block of weights, as in the source
+ALIGNMENT = 64  # divides all sizes, so that rows fill whole vectors of any instruction set
 # No -ffast-math: the order of sums must not depend on the number of rows.
 OPTIONS = ["-std=c++17", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC"]
 
@@ -52,7 +54,10 @@ class _Step(Structure):
 
 
 def target_option() -> str:
-    """The compiler's option for the instruction set that torch uses here, which ATEN_CPU_CAPABILITY can lower."""
+    """Return the compiler's option for the instruction set that torch uses here.
+
+    The environment variable ATEN_CPU_CAPABILITY can lower it.
+    """
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return "-mcpu=native"
     return {"DEFAULT": "-march=x86-64-v2", "AVX2": "-march=x86-64-v3"}.get(
@@ -73,29 +78,29 @@ def compile_step() -> Path:
     compiler = shutil.which(os.environ.get("CXX", "c++"))
     if compiler is None:
         raise UserError("--compile needs a C++ compiler, and there is none; install g++, or leave --compile out")
-    described = _run([compiler, target, "-E", "-dM", "-x", "c++", os.devnull])  # its version, its processor
-    identity = hashlib.sha256(SOURCE.read_bytes() + repr([target, *OPTIONS]).encode() + described.encode()).hexdigest()[
-        :16
-    ]
-    library = cache_directory() / f"step-{identity}.so"
+    # Predefined macros: they identify the compiler's version and the processor.
+    macros = _run([compiler, target, "-E", "-dM", "-x", "c++", os.devnull])
+    identity = hashlib.sha256(SOURCE.read_bytes() + repr([target, *OPTIONS]).encode() + macros.encode())
+    library = cache_directory() / f"step-{identity.hexdigest()[:16]}.so"
     if not library.is_file():
         with atomic_path(library) as temporary:
-            made = temporary.with_suffix(".o")
+            object_file = temporary.with_suffix(".o")
             try:
-                _run([compiler, target, *OPTIONS, "-c", str(SOURCE), "-o", str(made)])
-                _run([compiler, "-shared", "-fopenmp", str(made), "-o", str(temporary)])
+                _run([compiler, target, *OPTIONS, "-c", str(SOURCE), "-o", str(object_file)])
+                _run([compiler, "-shared", "-fopenmp", str(object_file), "-o", str(temporary)])
             finally:
-                made.unlink(missing_ok=True)
+                object_file.unlink(missing_ok=True)
     return library
 
 
 def can_compile(config: TransformerConfig) -> bool:
-    """Whether decode steps of a transformer of these sizes can be compiled here."""
-    if config.dim % ALIGNED or config.ffn_dim % ALIGNED:
+    """Return whether decode steps of a transformer of these sizes can be compiled here."""
+    if config.dim % ALIGNMENT or config.ffn_dim % ALIGNMENT:
         return False
     try:
         _library()
-    except (UserError, OSError):  # no compiler, or no place for what it makes
+    except (UserError, OSError):
+        # There is no compiler, or the cache folder cannot be written.
         return False
     return True
 
@@ -116,13 +121,13 @@ def _library() -> ctypes.CDLL:
 
 
 def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """(output, input) -> int8 weights and the (output,) scales they are to be multiplied by."""
+    """Round weights (outputs, inputs) to int8; returns them and the (outputs,) scales to multiply them by."""
     scales = weight.float().abs().amax(1).clamp(min=1e-8) / 127
     return (weight.float() / scales[:, None]).round_().to(torch.int8), scales
 
 
 def huge_pages(size: int) -> Tensor:
-    """So many bytes in pages of 2 MB where the system has them: their addresses are looked up less often."""
+    """Allocate bytes, (size,) uint8, in pages of 2 MB where the system has them, for fewer misses of the TLB."""
     if not hasattr(mmap, "MADV_HUGEPAGE"):
         return torch.empty(size, dtype=torch.uint8)
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -131,46 +136,57 @@ def huge_pages(size: int) -> Tensor:
 
 
 class NativeTransformer(nn.Module):
-    """Does what `transformer` does: a step of every row by the compiled code, longer input (prefill) by its own layers.
+    """Computes what a transformer computes: decode steps by compiled code, longer input (prefill) by the transformer.
 
-    dtype: float32, bfloat16 or int8, of the linear layers' weights in a step. Keys and values are kept in float32 with
-        float32 weights, in bfloat16 with the others.
+    Args:
+        transformer: The AR model's transformer.
+        dtype: float32, bfloat16 or int8, of the linear layers' weights in a step. Keys and values are stored in float32
+            with float32 weights, in bfloat16 with the others.
+
+    Attributes:
+        cache_dtype: Dtype of the `KVCache` that a step reads.
     """
 
     def __init__(self, transformer: Transformer, dtype: str) -> None:
         super().__init__()
-        self.config, self.transformer = transformer.config, transformer
-        if self.config.dim % ALIGNED or self.config.ffn_dim % ALIGNED:
+        self.config = transformer.config
+        self.transformer = transformer
+        if self.config.dim % ALIGNMENT or self.config.ffn_dim % ALIGNMENT:
             raise UserError(
-                f"--compile: dim {self.config.dim} and ffn_dim {self.config.ffn_dim} must divide by {ALIGNED}"
+                f"--compile: dim {self.config.dim} and ffn_dim {self.config.ffn_dim} must divide by {ALIGNMENT}"
             )
         self.cache_dtype = torch.float32 if dtype == "float32" else torch.bfloat16
         self._vector_bytes = _library().vector_bytes()
         self._step = getattr(_library(), f"step_{dtype}")
-        self._step.argtypes, self._step.restype = (POINTER(_Step), POINTER(_Layer)), None
+        self._step.argtypes = (POINTER(_Step), POINTER(_Layer))
+        self._step.restype = None
         blocks = [block for block in transformer.blocks if isinstance(block, Block)]
         linears = [layer for block in blocks for layer in (block.qkv, block.out, block.ffn_in, block.ffn_out)]
-        self._kept: list[Tensor] = []  # what the structures point to
+        # Tensors that the structures point to, so that they are not freed.
+        self._referenced: list[Tensor] = []
         self.memory = huge_pages(sum(layer.weight.numel() for layer in linears) * getattr(torch, dtype).itemsize)
         self._used = 0
         self._layers = (_Layer * len(blocks))(*(self._layer(block, dtype) for block in blocks))
 
     def _pointer(self, tensor: Tensor) -> int:
-        self._kept.append(tensor.detach().contiguous())
-        return self._kept[-1].data_ptr()
+        self._referenced.append(tensor.detach().contiguous())
+        return self._referenced[-1].data_ptr()
 
     def _linear(self, layer: nn.Linear, dtype: str) -> _Linear:
-        weight, scale, weight_sum = layer.weight.detach(), None, None
+        weight = layer.weight.detach()
+        scale = None
+        weight_sum = None
         if dtype == "int8":
             weight, scales = quantize(weight)
-            scale, weight_sum = self._pointer(scales), self._pointer(weight.sum(1, dtype=torch.int32))
+            scale = self._pointer(scales)
+            weight_sum = self._pointer(weight.sum(1, dtype=torch.int32))
         low = weight.to(getattr(torch, dtype))
-        place = self.memory[self._used : self._used + low.numel() * low.itemsize]
-        self._used += len(place)
-        blocks = rearrange(low, "(n o) (k i) -> n k o i", o=TOGETHER, i=self._vector_bytes // low.itemsize)
-        place.view(low.dtype).view(blocks.shape).copy_(blocks)
+        storage = self.memory[self._used : self._used + low.numel() * low.itemsize]
+        self._used += len(storage)
+        blocks = rearrange(low, "(n o) (k i) -> n k o i", o=BLOCK_OUTPUTS, i=self._vector_bytes // low.itemsize)
+        storage.view(low.dtype).view(blocks.shape).copy_(blocks)
         bias = self._pointer(layer.bias.float())
-        return _Linear(place.data_ptr(), scale, weight_sum, bias, layer.out_features, layer.in_features)
+        return _Linear(storage.data_ptr(), scale, weight_sum, bias, layer.out_features, layer.in_features)
 
     def _layer(self, block: Block, dtype: str) -> _Layer:
         norms = (block.attention_norm, block.ffn_norm)
@@ -181,14 +197,15 @@ class NativeTransformer(nn.Module):
     def forward(
         self, x: Tensor, *, causal: bool = False, mask: Tensor | None = None, cache: KVCache | None = None
     ) -> Tensor:
-        """As `Transformer.forward`; a row of a step looks at what its row of the cache holds, whatever the mask."""
+        """Compute `Transformer.forward`. In a step, each row attends to what its row of the cache holds."""
         if cache is None or x.shape[1] > 1:
             return self.transformer(x, causal=causal, mask=mask, cache=cache)
         if cache.max_position >= cache.max_length or cache.keys.dtype != self.cache_dtype:
             raise ValueError(
                 f"a cache of {cache.keys.dtype} with {cache.max_position} of {cache.max_length} positions filled"
             )
-        config, x = self.config, x.float().contiguous().clone()
+        config = self.config
+        x = x.float().contiguous().clone()
         step = _Step(
             config.layers, len(x), config.heads, config.dim, config.ffn_dim, cache.max_length,
             cache.lengths.data_ptr(), cache.keys.data_ptr(), cache.values.data_ptr(), x.data_ptr(),

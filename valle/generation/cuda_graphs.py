@@ -1,7 +1,7 @@
-"""The AR model's transformer on a GPU as one CUDA graph a step, by `torch.compile`.
+"""Decode steps of the AR model on a GPU as CUDA graphs, by `torch.compile`.
 
-A graph repeats the same work on the same memory, so a step looks at the first 256, 512, ... positions of the cache, a
-mask tells which of them are filled, and there is one graph for each of these numbers. Asked for by `--compile`.
+A graph repeats the same work on the same memory. A step therefore reads the first 256, 512, ... positions of the cache,
+a mask tells which of them are filled, and there is one graph for each of these numbers. Enabled by `--compile`.
 """
 
 from __future__ import annotations
@@ -12,39 +12,57 @@ import torch
 from torch import Tensor, nn
 
 from valle.files import cache_directory
-from valle.models.transformer import KVCache, Transformer, length_mask
+from valle.models.kv_cache import KVCache
+from valle.models.sequence import length_mask
+from valle.models.transformer import Transformer
 
-POSITIONS = 256  # a graph sees so many positions, or a multiple of it
+POSITIONS = 256  # a graph reads a multiple of so many positions
 
 
 class GraphTransformer(nn.Module):
-    """Does what `transformer` does: a step of every row by a graph, longer input (prefill) as ever."""
+    """Computes what a transformer computes: decode steps by CUDA graphs, longer input (prefill) by the transformer.
+
+    Args:
+        transformer: The AR model's transformer.
+        mode: Mode of `torch.compile`.
+    """
 
     def __init__(self, transformer: Transformer, mode: str = "reduce-overhead") -> None:
         super().__init__()
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_directory() / "inductor"))
         self.transformer = transformer
         self._graph = torch.compile(self._step, fullgraph=True, dynamic=False, mode=mode)
-        self._keys: Tensor | None = None  # of the cache in use, and its views by positions
+        # Keys of the cache in use, and views of keys and values by number of positions.
+        self._keys: Tensor | None = None
         self._views: dict[int, tuple[Tensor, Tensor]] = {}
 
     def _step(self, x: Tensor, keys: Tensor, values: Tensor, lengths: Tensor) -> Tensor:
-        """x (batch, 1, dim), keys and values (layer, batch, head, positions, head_dim), what they hold (batch,)."""
+        """Run one step.
+
+        Args:
+            x: (batch, 1, dim).
+            keys: (layer, batch, head, positions, head_dim).
+            values: As `keys`.
+            lengths: (batch,) positions that are filled.
+        """
         cache = KVCache.from_tensors(keys, values, lengths)
         return self.transformer(x, mask=length_mask(lengths + 1, keys.shape[3])[:, None, None], cache=cache)
 
     def forward(
         self, x: Tensor, *, causal: bool = False, mask: Tensor | None = None, cache: KVCache | None = None
     ) -> Tensor:
-        """As `Transformer.forward`; a row of a step looks at what its row of the cache holds, whatever the mask."""
+        """Compute `Transformer.forward`. In a step, each row attends to what its row of the cache holds."""
         if cache is None or x.shape[1] > 1:
             return self.transformer(x, causal=causal, mask=mask, cache=cache)
         positions = min(cache.max_length, (cache.max_position // POSITIONS + 1) * POSITIONS)
         if cache.keys is not self._keys:
-            self._keys, self._views = cache.keys, {}
+            self._keys = cache.keys
+            self._views = {}
         if positions not in self._views:
             views = cache.keys[:, :, :, :positions], cache.values[:, :, :, :positions]
             for view in views:
-                torch._dynamo.mark_static_address(view)  # a graph reads it where it is, and does not copy it
+                # A graph reads it at its address instead of copying it first.
+                torch._dynamo.mark_static_address(view)
             self._views[positions] = views
-        return self._graph(x, *self._views[positions], cache.lengths).clone()  # the graph's own memory is written again
+        # Cloned, since the next step overwrites the memory of the graph.
+        return self._graph(x, *self._views[positions], cache.lengths).clone()

@@ -1,7 +1,7 @@
-"""The decoding engine: texts are prefilled, then decoded together by key/value-cached steps of a group of frames each.
+"""The decoding engine of the AR model: continuous batching over a key/value cache.
 
-A row that has ended gives its place to a text that waits (continuous batching), and what a row says depends on nothing
-but itself: texts, prompt, seed.
+Requests are prefilled one by one, then decoded together, one group of codes per step. A row that has ended leaves its
+slot to a waiting request. The codes of a row depend on its text, prompt and seed only, not on what is decoded with it.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from valle.models.ar import AR
+from valle.models.kv_cache import KVCache
 from valle.models.sampling import Sampling, sample
-from valle.models.transformer import KVCache, length_mask
+from valle.models.sequence import length_mask
 
-CHECK_EVERY = 16  # steps on a GPU between two looks at which rows have ended: each look waits for the device
+CHECK_EVERY = 16  # steps on a GPU between two checks for ended rows, since each check waits for the device
 
 
 @dataclass
 class GenerationOutput:
-    """What the AR model said.
+    """Codes of one candidate.
 
-    codes:     (time,) first codebook, without the end mark
-    truncated: the length bound was reached before the end mark
-    ended:     nothing will follow; False for what `stream` gives in between
+    Attributes:
+        codes: (time,) first codebook, without EOS.
+        truncated: Whether the length bound was reached before EOS.
+        ended: Whether nothing will follow; False for the outputs of `stream` but the last.
     """
 
     codes: Tensor
@@ -36,14 +38,15 @@ class GenerationOutput:
 
 
 @dataclass
-class Request:
-    """A text to be said.
+class GenerationRequest:
+    """A text to decode.
 
-    phonemes:   (time,) ids of the prompt's text and the target's
-    prompt:     (frames,) first-codebook codes; frames divide by the model's group size
-    max_frames: bound on new frames; T frames take at most ceil(T / G) steps
-    seeds:      one a draw; a draw says the same whatever else is decoded
-    min_frames: EOS is not sampled before so many new frames, rounded up to whole groups; one group at least
+    Attributes:
+        phonemes: (time,) text ids of prompt and target.
+        prompt: (frames,) first codebook of the prompt; the group size divides its length.
+        max_frames: Upper bound on new frames.
+        seeds: One for each candidate.
+        min_frames: EOS is not sampled before so many new frames, rounded up to whole groups; at least one group.
     """
 
     phonemes: Tensor
@@ -52,183 +55,245 @@ class Request:
     seeds: list[int]
     min_frames: int = 1
 
-    def steps(self, group_size: int) -> int:
+    def max_steps(self, group_size: int) -> int:
+        """Return the decode steps that a candidate may take."""
         return -(-max(1, self.max_frames) // group_size)
 
-    def tokens(self, model: AR) -> int:
-        """Places in the cache that one draw may take."""
-        return len(self.phonemes) + model.marks + len(self.prompt) // model.group_size + self.steps(model.group_size)
+    def max_length(self, model: AR) -> int:
+        """Return the positions in the cache that a candidate may take."""
+        prompt = len(self.prompt) // model.group_size
+        return len(self.phonemes) + model.num_marks + prompt + self.max_steps(model.group_size)
 
 
 @dataclass
 class _Row:
-    """A draw being decoded: its request, which draw of it, its bounds, and the groups said."""
+    """A candidate that is being decoded.
 
-    request: int
-    draw: int
-    max_frames: int
-    steps: int
-    done: int = 0
-
-
-class Decoding:
-    """Rows that are decoded together.
-
-    `admit` prefills a request and gives its draws a place each; `step` lets every row say a group of codes; `ended`
-    takes out the rows that are through. Everything that a step reads and writes was allocated before.
+    Attributes:
+        request: Index of its request.
+        candidate: Index among the candidates of the request.
+        max_frames: Upper bound on new frames.
+        max_steps: Upper bound on steps.
+        steps: Steps taken.
     """
 
-    def __init__(self, model: AR, places: int, tokens: int, steps: int, sampling: Sampling) -> None:
-        self.model, self.sampling = model, sampling
+    request: int
+    candidate: int
+    max_frames: int
+    max_steps: int
+    steps: int = 0
+
+
+class DecodeBatch:
+    """Rows that are decoded together, each in a slot.
+
+    `add` prefills a request and gives each of its candidates a slot; `step` decodes one group for every row;
+    `pop_finished` removes the rows that have ended. All that a step reads and writes is allocated here.
+
+    Args:
+        model: The AR model.
+        slots: Number of slots.
+        max_length: Positions in the cache of each slot.
+        max_steps: Upper bound on the steps of a row.
+        sampling: How codes are sampled.
+    """
+
+    def __init__(self, model: AR, slots: int, max_length: int, max_steps: int, sampling: Sampling) -> None:
+        self.model = model
+        self.sampling = sampling
         weight = model.code_embedding.weight
-        device, size = weight.device, model.group_size
+        device = weight.device
+        group_size = model.group_size
         dtype = getattr(model.transformer, "cache_dtype", weight.dtype)
-        self.cache = KVCache(model.config, places, tokens, like=weight.new_empty(0, dtype=dtype))
-        self.rows: list[_Row | None] = [None] * places
-        self.places = torch.arange(places, device=device)
-        self.logits = torch.zeros(places, size, model.codebook_size + 1, device=device)
-        self.position = torch.zeros(places, dtype=torch.long, device=device)
-        self.history = torch.full((places, sampling.ras_window), -1, device=device)
-        self.noise = torch.zeros(places, steps, size, 2, device=device)
-        self.said = torch.full((places, steps, size), model.end, device=device)
-        self.done = torch.zeros(places, dtype=torch.long, device=device)  # groups said
-        self.min_groups = torch.ones(places, dtype=torch.long, device=device)
+        self.cache = KVCache(model.config, slots, max_length, like=weight.new_empty(0, dtype=dtype))
+        self.rows: list[_Row | None] = [None] * slots
+        self.slots = torch.arange(slots, device=device)
+        self.logits = torch.zeros(slots, group_size, model.codebook_size + 1, device=device)
+        self.position = torch.zeros(slots, dtype=torch.long, device=device)
+        self.history = torch.full((slots, sampling.ras_window), -1, device=device)
+        self.noise = torch.zeros(slots, max_steps, group_size, 2, device=device)
+        self.codes = torch.full((slots, max_steps, group_size), model.eos, device=device)
+        self.num_groups = torch.zeros(slots, dtype=torch.long, device=device)
+        self.min_groups = torch.ones(slots, dtype=torch.long, device=device)
 
     @property
-    def alive(self) -> int:
-        """Rows being decoded."""
+    def num_active(self) -> int:
+        """Slots with a row."""
         return sum(row is not None for row in self.rows)
 
     @property
-    def free(self) -> int:
-        """Places without a row."""
-        return len(self.rows) - self.alive
+    def num_free(self) -> int:
+        """Slots without a row."""
+        return len(self.rows) - self.num_active
 
-    def admit(self, number: int, request: Request) -> None:
-        """Prefill a request, once for all its draws, and give each draw a free place."""
-        model, size, device = self.model, self.model.group_size, self.logits.device
-        places = [place for place, row in enumerate(self.rows) if row is None][: len(request.seeds)]
-        phonemes, prompt = request.phonemes[None].to(device), request.prompt[None].to(device)
-        lengths = [torch.tensor([x.shape[1]], device=device) for x in (phonemes, prompt)]
-        before = phonemes.shape[1] + model.marks + prompt.shape[1] // size
-        cache = KVCache(model.config, 1, before, like=model.code_embedding.weight)
-        self.logits[places] = model.prefill(phonemes, lengths[0], prompt, lengths[1], cache).float()
-        self.cache.copy_row(places, cache)
-        self.position[places] = prompt.shape[1] // size
+    def add(self, index: int, request: GenerationRequest) -> None:
+        """Prefill a request once, and copy it to a free slot for each of its candidates.
+
+        Args:
+            index: Index of the request.
+            request: The request; there are at least as many free slots as it has seeds.
+        """
+        model = self.model
+        group_size = model.group_size
+        device = self.logits.device
+        slots = [slot for slot, row in enumerate(self.rows) if row is None][: len(request.seeds)]
+        phonemes = request.phonemes[None].to(device)
+        prompt = request.prompt[None].to(device)
+        text_length = torch.tensor([phonemes.shape[1]], device=device)
+        prompt_length = torch.tensor([prompt.shape[1]], device=device)
+        prefix = phonemes.shape[1] + model.num_marks + prompt.shape[1] // group_size
+        cache = KVCache(model.config, 1, prefix, like=model.code_embedding.weight)
+        self.logits[slots] = model.prefill(phonemes, text_length, prompt, prompt_length, cache).float()
+        self.cache.copy_row(slots, cache)
+        self.position[slots] = prompt.shape[1] // group_size
         window = self.sampling.ras_window
-        self.history[places] = F.pad(prompt[0], (window, 0), value=-1)[-window:]
-        steps = request.steps(size)
-        for draw, (place, seed) in enumerate(zip(places, request.seeds, strict=True)):
-            noise = torch.rand(steps, size, 2, generator=torch.Generator().manual_seed(seed))
-            self.noise[place, :steps] = noise.to(device)
-            self.rows[place] = _Row(number, draw, request.max_frames, steps)
-        self.said[places] = model.end
-        self.done[places] = 0
-        self.min_groups[places] = max(1, -(-min(request.min_frames, request.max_frames) // size))
+        self.history[slots] = F.pad(prompt[0], (window, 0), value=-1)[-window:]
+        max_steps = request.max_steps(group_size)
+        for candidate, (slot, seed) in enumerate(zip(slots, request.seeds, strict=True)):
+            # All noise of a row is made at once on the CPU, so that it depends on the seed only.
+            noise = torch.rand(max_steps, group_size, 2, generator=torch.Generator().manual_seed(seed))
+            self.noise[slot, :max_steps] = noise.to(device)
+            self.rows[slot] = _Row(index, candidate, request.max_frames, max_steps)
+        self.codes[slots] = model.eos
+        self.num_groups[slots] = 0
+        self.min_groups[slots] = max(1, -(-min(request.min_frames, request.max_frames) // group_size))
 
     def step(self) -> None:
-        """Every row says a group of codes; rows that go on are told what comes next by the model."""
-        model, places = self.model, self.places
-        at = self.done.clamp(max=self.noise.shape[1] - 1)  # a place without a row stays where it was
-        group = []
-        for index in range(model.group_size):
-            entries = self.logits[:, index].clone()
-            if index == 0:
-                entries[:, model.end].masked_fill_(self.done < self.min_groups, -torch.inf)
-            else:  # the end mark fills whole groups
-                entries[:, model.end] = -torch.inf
-            code = sample(entries, self.history, self.noise[places, at, index], self.sampling)
-            self.history = torch.cat((self.history[:, 1:], code[:, None]), dim=1)
-            group.append(code)
-        codes = torch.stack(group, dim=1)
-        through = (self.done >= self.said.shape[1])[:, None]  # at its bound and not taken out yet
-        self.said[places, at] = torch.where(through, self.said[places, at], codes)
-        self.done += 1
-        going = False
+        """Sample one code group for every active row, then run one decode step."""
+        model = self.model
+        # A slot without a row, or whose row has ended and was not removed yet, repeats its last index.
+        index = self.num_groups.clamp(max=self.noise.shape[1] - 1)
+        codes = self._sample_group(index)
+        ended = (self.num_groups >= self.codes.shape[1])[:, None]
+        self.codes[self.slots, index] = torch.where(ended, self.codes[self.slots, index], codes)
+        self.num_groups += 1
         for row in self.rows:
             if row is not None:
-                row.done += 1
-                going = going or row.done < row.steps
-        if not going:
+                row.steps += 1
+        if not any(row is not None and row.steps < row.max_steps for row in self.rows):
             return
         cache = self.cache
         mask = length_mask(cache.lengths + 1, cache.max_position + 1)[:, None, None] if cache.ragged else None
         self.logits = model.step(codes, self.position, cache, mask).float()
         self.position += 1
 
-    def ended(self) -> list[tuple[_Row, GenerationOutput]]:
-        """Take out the rows that have said the end mark or reached their bound. Waits for the device."""
-        size = self.model.group_size
-        longest = max((row.done for row in self.rows if row is not None), default=0)
+    def _sample_group(self, index: Tensor) -> Tensor:
+        """Sample a group for every slot, (slots, G); `index` (slots,) tells which of their noise is used."""
+        eos = self.model.eos
+        group = []
+        for position in range(self.model.group_size):
+            logits = self.logits[:, position].clone()
+            if position == 0:
+                logits[:, eos].masked_fill_(self.num_groups < self.min_groups, -torch.inf)
+            else:
+                # EOS fills a whole group, so only the first code of a group can be one.
+                logits[:, eos] = -torch.inf
+            code = sample(logits, self.history, self.noise[self.slots, index, position], self.sampling)
+            self.history = torch.cat((self.history[:, 1:], code[:, None]), dim=1)
+            group.append(code)
+        return torch.stack(group, dim=1)
+
+    def pop_finished(self) -> list[tuple[_Row, GenerationOutput]]:
+        """Remove the rows that have sampled EOS or reached their bound, and return their codes.
+
+        Waits for the device.
+        """
+        eos = self.model.eos
+        group_size = self.model.group_size
+        longest = max((row.steps for row in self.rows if row is not None), default=0)
         if longest == 0:
             return []
-        marks = (self.said[:, :longest].flatten(1) == self.model.end).cpu()
-        found = []
-        for place, row in enumerate(self.rows):
-            if row is not None and (row.done >= row.steps or bool(marks[place, : row.done * size].any())):
-                said = self.said[place, : row.done].flatten()[: max(1, row.max_frames)].cpu().clone()
-                ends = (said == self.model.end).nonzero()
-                found.append((row, GenerationOutput(said[: int(ends[0])] if len(ends) else said, len(ends) == 0)))
-                self.rows[place] = None
-        if found:
-            self.cache.reset_rows([place for place, row in enumerate(self.rows) if row is None])
-        return found
+        is_eos = (self.codes[:, :longest].flatten(1) == eos).cpu()
+        finished = []
+        for slot, row in enumerate(self.rows):
+            if row is None:
+                continue
+            if row.steps < row.max_steps and not bool(is_eos[slot, : row.steps * group_size].any()):
+                continue
+            codes = self.codes[slot, : row.steps].flatten()[: max(1, row.max_frames)].cpu().clone()
+            ends = (codes == eos).nonzero()
+            if len(ends):
+                codes = codes[: int(ends[0])]
+            finished.append((row, GenerationOutput(codes, truncated=len(ends) == 0)))
+            self.rows[slot] = None
+        if finished:
+            self.cache.reset_rows([slot for slot, row in enumerate(self.rows) if row is None])
+        return finished
 
-    def shrink(self) -> None:
-        """Drop the places without a row."""
-        kept = [place for place, row in enumerate(self.rows) if row is not None]
-        index = torch.tensor(kept, device=self.logits.device)
+    def compact(self) -> None:
+        """Drop the slots without a row, so that steps do not compute them."""
+        active = [slot for slot, row in enumerate(self.rows) if row is not None]
+        index = torch.tensor(active, device=self.logits.device)
         self.cache.select_rows(index)
-        self.rows = [self.rows[place] for place in kept]
-        self.places = self.places[: len(kept)]
-        for name in ("logits", "position", "history", "noise", "said", "done", "min_groups"):
+        self.rows = [self.rows[slot] for slot in active]
+        self.slots = self.slots[: len(active)]
+        for name in ("logits", "position", "history", "noise", "codes", "num_groups", "min_groups"):
             setattr(self, name, getattr(self, name)[index])
 
 
 @torch.inference_mode()
 def generate(
-    model: AR, requests: list[Request], sampling: Sampling, max_batch_tokens: int | None = None
+    model: AR, requests: list[GenerationRequest], sampling: Sampling, max_batch_tokens: int | None = None
 ) -> list[list[GenerationOutput]]:
-    """Say every request: for each of them, its draws.
+    """Decode requests.
 
-    max_batch_tokens: bound on rows x places of the cache a row, and so on memory; the draws of one request are
-        decoded together in any case. None: all at once
+    Args:
+        model: The AR model.
+        requests: What to decode.
+        sampling: How codes are sampled.
+        max_batch_tokens: Upper bound on slots times their positions in the cache, and so on memory; the candidates of
+            one request are decoded together in any case. None: all requests at once.
+
+    Returns:
+        The candidates of each request, one for each of its seeds.
     """
-    steps = max(r.steps(model.group_size) for r in requests)
-    tokens = max(r.tokens(model) for r in requests)
-    places = sum(len(r.seeds) for r in requests)
+    max_steps = max(request.max_steps(model.group_size) for request in requests)
+    max_length = max(request.max_length(model) for request in requests)
+    slots = sum(len(request.seeds) for request in requests)
     if max_batch_tokens is not None:
-        places = min(places, max(max_batch_tokens // tokens, *(len(r.seeds) for r in requests), 1))
+        most_candidates = max(len(request.seeds) for request in requests)
+        slots = min(slots, max(max_batch_tokens // max_length, most_candidates, 1))
     check_every = 1 if model.code_embedding.weight.device.type == "cpu" else CHECK_EVERY
-    decoding = Decoding(model, places, tokens + check_every, steps, sampling)  # a row may go on until it is looked at
+    # A row that has ended is decoded until the next check.
+    batch = DecodeBatch(model, slots, max_length + check_every, max_steps, sampling)
     waiting = deque(enumerate(requests))
-    spoken: list[dict[int, GenerationOutput]] = [{} for _ in requests]
-    since = 0
-    while waiting or decoding.alive:
-        while waiting and decoding.free >= len(waiting[0][1].seeds):
-            decoding.admit(*waiting.popleft())
-        if not waiting and decoding.free > len(decoding.rows) // 4:
-            decoding.shrink()
-        decoding.step()
-        since += 1
-        if since % check_every == 0 or all(row is None or row.done >= row.steps for row in decoding.rows):
-            for row, said in decoding.ended():
-                spoken[row.request][row.draw] = said
-    return [[draws[draw] for draw in sorted(draws)] for draws in spoken]
+    outputs: list[dict[int, GenerationOutput]] = [{} for _ in requests]
+    steps = 0
+    while waiting or batch.num_active:
+        while waiting and batch.num_free >= len(waiting[0][1].seeds):
+            batch.add(*waiting.popleft())
+        if not waiting and batch.num_free > len(batch.rows) // 4:
+            batch.compact()
+        batch.step()
+        steps += 1
+        if steps % check_every == 0 or all(row is None or row.steps >= row.max_steps for row in batch.rows):
+            for row, output in batch.pop_finished():
+                outputs[row.request][row.candidate] = output
+    return [[candidates[index] for index in sorted(candidates)] for candidates in outputs]
 
 
 @torch.inference_mode()
-def stream(model: AR, request: Request, sampling: Sampling, every: int) -> Iterator[GenerationOutput]:
-    """Say a request's first draw: after every `every` frames, and at the end, what was said so far."""
-    steps = request.steps(model.group_size)
-    decoding = Decoding(model, 1, request.tokens(model), steps, sampling)
-    decoding.admit(0, replace(request, seeds=request.seeds[:1]))
+def stream(model: AR, request: GenerationRequest, sampling: Sampling, every: int) -> Iterator[GenerationOutput]:
+    """Decode the first candidate of a request, and yield its codes so far.
+
+    Args:
+        model: The AR model.
+        request: What to decode.
+        sampling: How codes are sampled.
+        every: Frames between two outputs.
+
+    Yields:
+        All codes so far; the last output has `ended`.
+    """
+    max_steps = request.max_steps(model.group_size)
+    batch = DecodeBatch(model, 1, request.max_length(model), max_steps, sampling)
+    batch.add(0, replace(request, seeds=request.seeds[:1]))
     groups = max(1, every // model.group_size)
-    for step in range(1, steps + 1):
-        decoding.step()
-        if step % groups == 0 or step == steps:
-            ended = decoding.ended()
-            if ended:
-                yield ended[0][1]
+    for step in range(1, max_steps + 1):
+        batch.step()
+        if step % groups == 0 or step == max_steps:
+            finished = batch.pop_finished()
+            if finished:
+                yield finished[0][1]
                 return
-            yield GenerationOutput(decoding.said[0, :step].flatten().cpu().clone(), truncated=False, ended=False)
+            yield GenerationOutput(batch.codes[0, :step].flatten().cpu().clone(), truncated=False, ended=False)

@@ -1,11 +1,11 @@
-"""Linear layers for inference on a CPU, where a decode step is as fast as its weights can be read.
+"""Linear layers for inference on a CPU, where the speed of a decode step is that of reading its weights.
 
 The linear layers of a model are replaced by layers that store their weights in float32, bfloat16 or int8, in the order
 in which the library's kernels read them. Everything between them stays in float32.
 
-Batch invariance: a matrix product of eight rows need not have the bits of eight products of one row, and no library
-promises it. So most layers here and the attention of a decode step compute each item of a batch by a call of its own,
-with the shapes that it would have alone. Decoding batches fast is the work of the compiled step
+Batch invariance: a matrix product of eight rows need not be bitwise equal to eight products of one row, and no library
+promises it. Most layers here and the attention of a decode step therefore compute each item of a batch by a call of its
+own, with the shapes that it would have alone. Batches are decoded fast by the compiled step
 (`valle.generation.cpu_step`), whose sums do not depend on the number of rows.
 """
 
@@ -30,7 +30,7 @@ from valle.models.transformer import Block
 
 Model = TypeVar("Model", bound=nn.Module)
 DTYPES = ("float32", "bfloat16", "int8", "auto")
-HEADS = 4  # heads whose attention is computed together in bfloat16
+HEADS = 4  # attention heads that are computed together in bfloat16
 # Positions of an item up to which torch's kernels for bfloat16 and int8 weights are faster than widening the weights to
 # float32 for one matrix product, which reads more but multiplies faster.
 FEW_BFLOAT16 = 8
@@ -51,7 +51,7 @@ class ItemwiseLinear(nn.Module):
         return torch.cat([self.item(part) for part in x.split(1)])
 
     def item(self, x: Tensor) -> Tensor:
-        """(1, ..., inputs) -> (1, ..., outputs)."""
+        """Compute one item: (1, ..., inputs) -> (1, ..., outputs)."""
         raise NotImplementedError
 
 
@@ -80,7 +80,7 @@ class PackedLinear(nn.Module):
         self.offset = None if layer.bias is None else layer.bias.detach().to(dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., inputs) -> (..., outputs), float32."""
+        """Compute (..., inputs) -> (..., outputs), float32."""
         flat = x.reshape(-1, x.shape[-1]).to(self.dtype)
         padded = F.pad(flat, (0, 0, 0, 1)) if len(flat) == 1 else flat
         y = torch.ops.mkldnn._linear_pointwise(padded, self.packed, self.offset, "none", [], "")
@@ -151,7 +151,10 @@ class Int8WeightLinear(ItemwiseLinear):
 
 @functools.cache
 def has_bfloat16_kernels() -> bool:
-    """Whether oneDNN multiplies bfloat16 matrices here. Tried, as its answer to that question ignores a lowered ISA."""
+    """Return whether oneDNN multiplies bfloat16 matrices here.
+
+    It is tried, since oneDNN's own answer ignores a lowered instruction set.
+    """
     if not torch.backends.mkldnn.is_available():
         return False
     try:
@@ -163,11 +166,13 @@ def has_bfloat16_kernels() -> bool:
 
 @functools.cache
 def has_exact_int8_kernels(engine: str) -> bool:
-    """Whether this engine's products of int8 weights and 8-bit inputs are exact here: it needs VNNI, without which the
-    16-bit sums of two products overflow. Tried with the largest values."""
+    """Return whether this engine's products of int8 weights and 8-bit inputs are exact here.
+
+    They are with VNNI only: without it, the 16-bit sums of two products overflow. It is tried with the largest values.
+    """
     if engine not in torch.backends.quantized.supported_engines or not torch.cpu._is_vnni_supported():
         return False
-    if torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2"):  # the processor's, or lowered
+    if torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2"):
         return False
     torch.backends.quantized.engine = engine
     largest = nn.Linear(64, 64, bias=False)
@@ -218,7 +223,7 @@ def attend_by_row(
 
 
 def choose_dtype(device: str, compiled: bool) -> str:
-    """What `auto` stands for: the fastest dtype whose kernels are exact in their sums on this machine.
+    """Return what `auto` stands for: the fastest dtype whose kernels have exact sums on this machine.
 
     On a GPU bfloat16 where it computes in it. On a CPU int8, which reads the fewest bytes per step; float32 where
     neither the compiled step nor torch has vectorized kernels for int8 weights.
@@ -235,26 +240,29 @@ def pack(model: Model, dtype: str, device: str = "cpu", compiled: bool | None = 
     """Prepare a model for inference: move it to the device and replace its linear layers.
 
     Args:
-        model: changed in place.
+        model: Changed in place.
         dtype: float32, bfloat16, int8 or auto (`choose_dtype`); on a GPU float32 and bfloat16, by the usual layers.
         device: cpu, cuda or cuda:N.
-        compiled: an AR model's decode steps run in code compiled by this machine's C++ compiler, or on a GPU as graphs.
-            None: on a CPU where there is a compiler and the model's sizes fit.
+        compiled: Whether decode steps of an AR model run in code compiled by this machine's C++ compiler, or on a GPU
+            as CUDA graphs. None: on a CPU, where there is a compiler and the model's sizes fit.
+
+    Returns:
+        The model.
 
     Raises:
-        UserError: the device or the machine cannot do it.
+        UserError: The device or the machine does not support it.
     """
     if dtype not in DTYPES:
         raise UserError(f"dtype {dtype!r} is not known; use {', '.join(DTYPES)}")
-    place = check_device(device)
+    target = check_device(device)
     if compiled is None:
-        compiled = place.type == "cpu" and isinstance(model, AR) and can_compile(model.config)
+        compiled = target.type == "cpu" and isinstance(model, AR) and can_compile(model.config)
     if dtype == "auto":
         dtype = choose_dtype(device, compiled)
-    if place.type != "cpu":
+    if target.type != "cpu":
         if dtype == "int8":
             raise UserError(f"dtype int8 is for the CPU; use bfloat16 on {device}")
-        model = model.to(place, torch.bfloat16 if dtype == "bfloat16" else torch.float32)
+        model = model.to(target, torch.bfloat16 if dtype == "bfloat16" else torch.float32)
         if compiled and isinstance(model, AR):
             model.transformer = GraphTransformer(model.transformer)  # type: ignore[assignment]
         return model
@@ -273,9 +281,16 @@ def pack(model: Model, dtype: str, device: str = "cpu", compiled: bool | None = 
 
 
 def _packed(layer: nn.Linear, dtype: str, one_position: bool) -> nn.Module:
-    """one_position: whether most calls are decode steps, as the AR model's, and not whole sequences, as the NAR's."""
+    """Return the layer that replaces a linear layer.
+
+    Args:
+        layer: The linear layer.
+        dtype: Of its weights.
+        one_position: Whether most calls are decode steps, as in the AR model, and not whole sequences, as in the NAR.
+    """
     if dtype == "int8":
-        engine = "fbgemm" if one_position else "onednn"  # the faster of the two for each
+        # The faster of the two for each.
+        engine = "fbgemm" if one_position else "onednn"
         if has_exact_int8_kernels(engine):
             torch.backends.quantized.engine = engine
             return Int8Linear(layer)

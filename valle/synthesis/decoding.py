@@ -12,7 +12,7 @@ from torch import Tensor
 from valle.codec import Codec
 from valle.errors import UserError
 from valle.generation import engine
-from valle.generation.engine import GenerationOutput, Request, generate
+from valle.generation.engine import GenerationOutput, GenerationRequest, generate
 from valle.models.ar import AR
 from valle.models.nar import NAR
 from valle.synthesis.acoustic import AcousticInput, acoustic_input, fill_in_codebooks
@@ -74,7 +74,7 @@ class PartDecoder:
             `options.candidates` results of each job.
         """
 
-        def run(requests: list[Request]) -> list[list[GenerationOutput]]:
+        def run(requests: list[GenerationRequest]) -> list[list[GenerationOutput]]:
             return generate(self.ar, requests, options.sampling, options.max_batch_tokens)
 
         tasks = [SelectionTask(self._request(job), job.part.symbols, job.continued_codes, job.seed) for job in jobs]
@@ -122,11 +122,11 @@ class PartDecoder:
 
         yield from stream_codes(outputs(), fill_in, empty=job.prompt.codes[:0], lookahead=round(LOOKAHEAD * rate))
 
-    def _request(self, job: PartJob) -> Request:
+    def _request(self, job: PartJob) -> GenerationRequest:
         """What the engine decodes for a job; its seeds are still to be given."""
         prefix = self._prefix(job.prompt)
         lower, upper = self._length_bounds(job, len(prefix))
-        return Request(phonemes=job.joint, prompt=prefix, max_frames=upper, seeds=[], min_frames=lower)
+        return GenerationRequest(phonemes=job.joint, prompt=prefix, max_frames=upper, seeds=[], min_frames=lower)
 
     def _prefix(self, prompt: Prompt) -> Tensor:
         """Return the AR model's prefix (frames,): the prompt's first codebook.

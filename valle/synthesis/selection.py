@@ -21,7 +21,7 @@ from valle.extensions.phone_alignment import (
     measure_quality,
     phones_of,
 )
-from valle.generation.engine import GenerationOutput, Request
+from valle.generation.engine import GenerationOutput, GenerationRequest
 
 RETRIES = 2  # times that more candidates are sampled while the best one is incomplete or truncated
 # Distance between the seeds of the candidates of one result. Generators use 32 bits of a seed.
@@ -111,7 +111,7 @@ class SelectionTask:
         seed: Of the first candidate.
     """
 
-    request: Request
+    request: GenerationRequest
     symbols: Sequence[str]
     prefix: Tensor
     seed: int
@@ -119,7 +119,7 @@ class SelectionTask:
 
 def generate_and_select(
     tasks: Sequence[SelectionTask],
-    generate: Callable[[list[Request]], list[list[GenerationOutput]]],
+    generate: Callable[[list[GenerationRequest]], list[list[GenerationOutput]]],
     selector: CandidateSelector,
     *,
     candidates: int,

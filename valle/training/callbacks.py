@@ -1,4 +1,4 @@
-"""What keeps a run's work: checkpoints that are whole or not there, and one more when the machine is taken away."""
+"""Checkpoints that survive a kill, a full disk and SIGTERM."""
 
 from __future__ import annotations
 
@@ -19,43 +19,53 @@ from valle.files import atomic_path
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint under another name and renames it when it is on the disk: the last good one stays as it is
-    when the process is killed or the disk is full meanwhile."""
+    """Writes a checkpoint to a temporary file and renames it when it is on the disk.
+
+    The last good checkpoint remains when the process is killed or the disk is full meanwhile.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Raises UserError when it cannot be written."""
+        """Write a checkpoint. Raises UserError when it cannot be written."""
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             try:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
-            except (RuntimeError, OSError) as error:  # torch wraps what the file raises
+            except (RuntimeError, OSError) as error:
+                # torch wraps what the file raises.
                 cause = error.__context__ if isinstance(error.__context__, OSError) else error
                 reason = getattr(cause, "strerror", None) or str(cause).splitlines()[0]
                 raise UserError(
-                    f"{path}: cannot be written ({reason}); the one before is kept, the same command goes on from it"
+                    f"{path}: cannot be written ({reason}); the last checkpoint remains, resume with the same command"
                 ) from error
 
 
 class TopCheckpoints(ModelCheckpoint):
-    """Lightning tells callbacks of one kind and one metric apart by their class only."""
+    """A second `ModelCheckpoint` of the same metric: Lightning distinguishes these by their class only."""
 
 
 class SigtermCheckpoint(Callback):
-    """SIGTERM, which SLURM and clouds send some time before they take a machine away: the step is finished, `last.ckpt`
-    is written, and training stops. All ranks stop at the same step, whichever was told."""
+    """On SIGTERM, finishes the step, saves `last.ckpt` and stops training.
+
+    SLURM and cloud providers send SIGTERM some time before they take a machine away. All ranks stop at the same step,
+    whichever received it.
+
+    Args:
+        last: File of the checkpoint.
+    """
 
     def __init__(self, last: Path) -> None:
-        self.last, self.told = last, False
+        self.last = last
+        self.received = False
 
-    def _tell(self, number: int, frame: FrameType | None) -> None:
-        self.told = True
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.received = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        # Lightning's own handler talks to other ranks at once, in the middle of whatever they are doing.
-        signal.signal(signal.SIGTERM, self._tell)
+        # Lightning's own handler communicates with other ranks at once, in the middle of a step.
+        signal.signal(signal.SIGTERM, self._on_signal)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *rest: Any) -> None:
-        if trainer.strategy.reduce_boolean_decision(self.told, all=False):
+        if trainer.strategy.reduce_boolean_decision(self.received, all=False):
             trainer.save_checkpoint(self.last)
             raise SIGTERMException

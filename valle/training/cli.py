@@ -1,8 +1,7 @@
-"""`valle-train`: Lightning's command line over our modules, with what every run needs already set."""
+"""The command line of `valle-train`: Lightning's, with the settings that every run needs."""
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import sys
 from collections.abc import Callable
@@ -12,29 +11,25 @@ from typing import Any, NoReturn
 
 import lightning as L
 import torch
-import yaml
 from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 from valle import codec
-from valle.aliases import rename_flag, rename_in_recipe
-from valle.checkpoint import find_checkpoint, model_directory, read_checkpoint
+from valle.checkpoint import read_checkpoint
 from valle.data.datamodule import TokensDataModule
 from valle.errors import UserError
 from valle.extensions.latent_regression import LatentRegressionNAR
-from valle.models.ar import convert_group_size
-from valle.models.lora import merged, with_adapters
 from valle.text import Vocabulary
-from valle.training.ar import ARModule
 from valle.training.callbacks import AtomicCheckpointIO, SigtermCheckpoint, TopCheckpoints
-from valle.training.codec import CodecModule
 from valle.training.nar import NARModule
+from valle.training.recipe_config import with_bases
 from valle.training.resume import check_resumable
 from valle.training.samples import SampleCallback
+from valle.training.warm_start import find_source, start_from
 
-# What a model takes from the data it is trained on: argument of the model -> how it is read off the data module.
+# Arguments of a model that are read from the data it is trained on.
 FROM_DATA = {
     "language": lambda data: data.config.language,
     "bpe": lambda data: data.bpe,
@@ -46,107 +41,15 @@ FROM_DATA = {
 
 
 def from_tokens(read: Callable[[TokensDataModule], Any], data: L.LightningDataModule) -> Any:
-    """What `read` finds in tokenized data; None for other data, whose model (a codec) takes none of it."""
+    """Read a value from tokenized data; None for other data, whose model (a codec) does not need it."""
     return read(data) if isinstance(data, TokensDataModule) else None
 
 
-def _checkpoint(source: str, *kinds: str) -> Path:
-    """A checkpoint, or the first of these kinds of models that a run directory or a bundled model holds."""
-    if Path(source).is_file():
-        return Path(source)
-    directory = model_directory(source)
-    for kind in kinds[:-1]:
-        with contextlib.suppress(UserError):
-            return find_checkpoint(directory, kind)
-    return find_checkpoint(directory, kinds[-1])
-
-
 def has_bfloat16() -> bool:
-    """Whether this machine computes in bfloat16 itself."""
+    """Return whether this machine computes in bfloat16 without emulation."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported()
-
-
-def start_from(module: L.LightningModule, source: str) -> None:
-    """Copy the weights of a model of the same width: a checkpoint, a run directory or the name of a bundled model.
-
-    Phoneme embeddings go by symbol; new symbols start afresh. An AR model may start from one of other groups, and a
-    deeper model from one of fewer layers: the layers on top begin as doing nothing. A codec starts from a codec.
-    """
-    if isinstance(module, CodecModule):
-        module.start_from(codec.load(source))
-        return
-    checkpoint = read_checkpoint(_checkpoint(source, "ar" if isinstance(module, ARModule) else "nar"))
-    state, own = merged(checkpoint["state_dict"]), module.state_dict()
-    key = "model.phoneme_embedding.weight"
-    if key in own and own[key].shape[1] == state[key].shape[1]:
-        before = {symbol: index for index, symbol in enumerate(checkpoint["hyper_parameters"]["vocabulary"])}
-        embedding = own[key].clone()
-        for index, symbol in enumerate(module.hparams["vocabulary"]):
-            if symbol in before:
-                embedding[index] = state[key][before[symbol]]
-        embedding[len(module.hparams["vocabulary"]) :] = state[key][len(before) :]
-        state = {**state, key: embedding}
-    if isinstance(module, ARModule) and checkpoint["hyper_parameters"]["group_size"] != module.model.group_size:
-        weights = {name.removeprefix("model."): weight for name, weight in state.items()}
-        try:
-            weights = convert_group_size(weights, module.model.group_size, checkpoint["hyper_parameters"]["group_size"])
-        except ValueError as error:
-            raise UserError(f"--init_from {source}: {error}; leave it out") from error
-        state = {f"model.{name}": weight for name, weight in weights.items()}
-    for layer in range(checkpoint["hyper_parameters"]["layers"], module.hparams["layers"]):
-        block = f"model.transformer.blocks.{layer}."
-        fresh = {name: value for name, value in own.items() if name.startswith(block)}
-        silent = {name: value * 0 for name, value in fresh.items() if name.split(".")[-2] in ("out", "ffn_out")}
-        state = {**state, **fresh, **silent}
-    try:
-        module.load_state_dict(with_adapters(state, own))
-    except (RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"--init_from {source}: a model of other sizes or layout ({reason}); leave it out") from error
-
-
-def with_bases(arguments: list[str]) -> list[str]:
-    """Before each `--config FILE`, the recipe it builds on: what its line `base: OTHER` names, seen from its folder.
-
-    What comes later goes over what came before. Raises UserError for a base that is not there, or its own.
-    """
-    expanded: list[str] = []
-    for previous, argument in zip(["", *arguments], arguments, strict=False):
-        path = argument if previous == "--config" else argument.removeprefix("--config=")
-        if previous == "--config":
-            expanded.pop()
-        elif path == argument:
-            expanded.append(rename_flag(argument))
-            continue
-        expanded += [part for recipe in _chain(Path(path)) for part in ("--config", _renamed(recipe))]
-    return expanded
-
-
-def _renamed(recipe: Path) -> str:
-    """The recipe's path, or its content where former names were replaced in it."""
-    text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
-    return rename_in_recipe(text, str(recipe)) or str(recipe)
-
-
-def _chain(recipe: Path) -> list[Path]:
-    chain = [recipe]
-    while chain[0].is_file():  # what is no file the parser reports
-        try:
-            document = yaml.safe_load(chain[0].read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"{chain[0]}: not YAML ({' '.join(str(error).split())[:200]})") from error
-        base = document.get("base") if isinstance(document, dict) else None
-        if base is None:
-            break
-        path = chain[0].parent / str(base)
-        if not path.is_file():
-            raise UserError(f"{chain[0]}: its base {base!r} is not there")
-        if any(path.samefile(other) for other in chain):
-            raise UserError(f"{chain[0]}: its base {base!r} builds on it")
-        chain.insert(0, path)
-    return chain
 
 
 class _Parser(LightningArgumentParser):
@@ -161,23 +64,26 @@ class _Parser(LightningArgumentParser):
 
 
 class TrainCLI(LightningCLI):
-    """Adds what depends on the data and on the machine, checkpoints, resuming and TensorBoard.
+    """Lightning's command line with arguments that depend on the data and the machine, checkpoints, and TensorBoard.
 
-    A run lives in `trainer.default_root_dir`: best.ckpt (lowest validation loss), last.ckpt (where a stopped run goes
-    on), config.yaml and TensorBoard's events. The same command started again goes on from last.ckpt.
+    A run is saved in `trainer.default_root_dir`: best.ckpt (lowest validation loss), last.ckpt (from which a stopped
+    run resumes), config.yaml and TensorBoard's events. The same command started again resumes from last.ckpt.
     """
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--save_every", type=int, default=500, help="steps between two writes of last.ckpt")
+        parser.add_argument("--save_every", type=int, default=500, help="steps between two saves of last.ckpt")
         parser.add_argument(
-            "--keep_best", type=int, default=1, help="checkpoints kept by validation loss: best.ckpt, top/"
+            "--keep_best",
+            type=int,
+            default=1,
+            help="checkpoints with the lowest validation loss that are saved: best.ckpt, top/",
         )
         parser.add_argument(
             "--ema_decay",
             type=float,
-            help="validate and keep a moving average of the weights, with this decay (0.999 and the like)",
+            help="validate and save an exponential moving average of the weights, with this decay (such as 0.999)",
         )
-        parser.add_argument("--base", type=str, help="in a recipe: the recipe it builds on, seen from its folder")
+        parser.add_argument("--base", type=str, help="in a recipe: the recipe it builds on, relative to its folder")
         parser.add_argument(
             "--init_from",
             type=str,
@@ -187,7 +93,7 @@ class TrainCLI(LightningCLI):
             "--init_codebooks",
             type=bool,
             default=False,
-            help="let a NAR model's code embeddings begin as the vectors of the codec's codebooks",
+            help="initialize a NAR model's code embeddings with the vectors of the codec's codebooks",
         )
         parser.link_arguments("data", "model.init_args.vocabulary", compute_fn=self._vocabulary, apply_on="instantiate")
         for name, read in FROM_DATA.items():
@@ -196,23 +102,23 @@ class TrainCLI(LightningCLI):
             )
 
     def _parse_ckpt_path(self) -> None:
-        """Do not let Lightning replace the given options by those of --ckpt_path: `check_resumable` compares them."""
+        """Keep Lightning from replacing options by those of --ckpt_path: `check_resumable` compares them."""
 
     def _vocabulary(self, data: L.LightningDataModule) -> Any:
-        """The symbols of the model that training starts from, in its order, then those that only the data has.
+        """Return the symbols of the model that training starts from, in its order, then those that only the data has.
 
-        A corpus of minutes lacks some of a language's symbols, and a fine-tuned AR model keeps the ids that the NAR
-        model beside it has.
+        A corpus of minutes lacks some of a language's symbols, and the ids of a fine-tuned AR model must remain those
+        of the NAR model that it is used with.
         """
         source = self._run_config.init_from
         if source and isinstance(data, TokensDataModule):
-            known = read_checkpoint(_checkpoint(source, "ar", "nar"))["hyper_parameters"]["vocabulary"]
+            known = read_checkpoint(find_source(source, "ar", "nar"))["hyper_parameters"]["vocabulary"]
             new = [symbol for symbol in data.vocabulary.symbols if symbol not in known]
             data.vocabulary = Vocabulary([*known, *new])
         return from_tokens(lambda tokens: tokens.vocabulary.symbols, data)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse the command line. Raises UserError for a seed that NumPy does not take."""
+        """Parse the command line. Raises UserError for a seed that NumPy does not accept."""
         super().parse_arguments(parser, args)
         seed = self.config[self.config.subcommand].seed_everything
         if not isinstance(seed, bool) and seed is not None and not 0 <= seed < 2**32:
@@ -220,7 +126,8 @@ class TrainCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self._run_config
-        config.base = None  # it has been read; the run's own config.yaml is whole
+        # The base was read already, and the config.yaml of the run is complete.
+        config.base = None
         if config.trainer.precision is None:
             config.trainer.precision = "bf16-mixed" if has_bfloat16() else "32-true"
         if self.subcommand == "fit" and config.ckpt_path is None:
@@ -260,14 +167,15 @@ class TrainCLI(LightningCLI):
             raise UserError(f"this machine cannot train with {given}: {' '.join(str(error).split())}") from error
 
     def after_fit(self) -> None:
-        """A run that ended between two saves is saved where it ended."""
+        """Save the last step, if the run ended between two saves."""
         last = Path(self._run_config.trainer.default_root_dir) / "last.ckpt"
         if not last.is_file() or read_checkpoint(last)["global_step"] != self.trainer.global_step:
             self.trainer.save_checkpoint(last)
 
     def before_fit(self) -> None:
         config = self._run_config
-        if self.trainer.is_global_zero:  # what a killed process was writing
+        # Files that a killed process was writing.
+        if self.trainer.is_global_zero:
             for leftover in Path(config.trainer.default_root_dir).glob(".*.partial.ckpt"):
                 leftover.unlink()
         if config.ckpt_path:
@@ -287,13 +195,15 @@ class TrainCLI(LightningCLI):
             except ValueError as error:
                 raise UserError(f"--model.init_args.latent_dim: {error}") from error
         elif isinstance(self.model, NARModule) and isinstance(self.model.model, LatentRegressionNAR):
-            raise UserError(
-                "latent_regression_layers: the codec's vectors are predicted; give --init_codebooks true"
-            )
+            raise UserError("latent_regression_layers: the codec's vectors are predicted; give --init_codebooks true")
 
 
 def train(arguments: list[str] | None = None) -> None:
-    """Parse `fit --config FILE ...`, the command's own arguments unless others are given, and run it."""
+    """Run `valle-train`.
+
+    Args:
+        arguments: As `fit --config FILE ...`; None: those of the process.
+    """
     if arguments is None:
         sys.argv[1:] = with_bases(sys.argv[1:])
     else:
@@ -301,7 +211,7 @@ def train(arguments: list[str] | None = None) -> None:
     try:
         _run(arguments)
     except SIGTERMException:
-        print("stopped by SIGTERM after a whole step; the same command goes on from last.ckpt", file=sys.stderr)
+        print("stopped by SIGTERM after a complete step; the same command resumes from last.ckpt", file=sys.stderr)
         sys.exit(128 + signal.SIGTERM)
 
 
@@ -315,7 +225,7 @@ def _run(arguments: list[str] | None) -> None:
         trainer_defaults={
             "default_root_dir": "exp/run",
             "gradient_clip_val": 1.0,
-            "use_distributed_sampler": False,  # Lhotse's sampler parts the data itself
+            "use_distributed_sampler": False,  # Lhotse's sampler divides the data among ranks itself
         },
         seed_everything_default=0,
         args=arguments,

@@ -10,7 +10,7 @@ from torch import Tensor
 from valle import codec
 from valle.codec import Codec
 from valle.data.loader import Batch
-from valle.generation.engine import Request, generate
+from valle.generation.engine import GenerationRequest, generate
 from valle.models.nar import NARInputs
 from valle.models.sampling import SPEECH_TOP_P, Sampling
 from valle.models.sequence import Padded
@@ -61,7 +61,8 @@ class SampleCallback(L.Callback):
         size = module.hparams["group_size"]
         prefix = codes[0, : prompt // size * size, 0]
         bound = 2 * codes.shape[1] // size * size
-        ((spoken,),) = generate(module.model, [Request(phonemes[0], prefix, bound, [0])], Sampling(top_p=SPEECH_TOP_P))
+        request = GenerationRequest(phonemes[0], prefix, max_frames=bound, seeds=[0])
+        ((spoken,),) = generate(module.model, [request], Sampling(top_p=SPEECH_TOP_P))
         return torch.cat((prefix.cpu(), spoken.codes))[:, None]
 
     def _fill_in(self, module: NARModule, phonemes: Tensor, codes: Tensor, prompt: int) -> Tensor:
