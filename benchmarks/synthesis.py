@@ -1,10 +1,12 @@
-"""How fast speech is synthesized, and how near that is to what the machine can do.
+"""Measure the speed of synthesis beside the bounds of the machine.
+
+Over 300 lines: one benchmark, whose parts share their sizes and bounds.
 
     python benchmarks/synthesis.py [--quick] [--json FILE] [--plot FILE.svg]
 
-Ten seconds of speech from a three-second prompt: steps a second of the AR model beside what reading its weights and
-its cache allows, the NAR model beside what multiplying matrices allows, the codec, and the sum as a real-time factor
-(seconds of work a second of speech). The bounds are measured in the same run. Steps are compiled (`--compile`) where
+Ten seconds of speech from a three-second prompt: steps per second of the AR model beside the bound of reading its
+weights and its cache, the NAR model beside the bound of matrix products, the codec, and the sum as a real-time factor
+(seconds of work per second of speech). The bounds are measured in the same run. Steps are compiled (`--compile`) where
 there is a C++ compiler. Baselines: steps that are not compiled, decoding without a cache, and `generate` of Hugging
 Face transformers on a Llama of the AR model's size (where that package is installed).
 `--quick` measures fewer steps, one of the NAR model's seven stages, and leaves long speech and accuracy out.

@@ -176,7 +176,8 @@ def _open(path: str | Path) -> soundfile.SoundFile:
     try:
         return soundfile.SoundFile(complete_header(path) or path)
     except soundfile.LibsndfileError as error:
-        reason = "is empty" if path.stat().st_size == 0 else f"not an audio file that can be read ({error.error_string})"
+        unreadable = f"not an audio file that can be read ({error.error_string})"
+        reason = "is empty" if path.stat().st_size == 0 else unreadable
         raise UserError(f"{path}: {reason}; give WAV, FLAC, OGG, Opus or MP3") from error
 
 

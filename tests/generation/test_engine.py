@@ -268,7 +268,7 @@ def test_the_bound_is_kept_and_reported() -> None:
     with torch.no_grad():
         ar.transformer.norm.weight.zero_()
         ar.transformer.norm.bias.fill_(1)
-        ar.head.weight[ar.eos] = -1  # every hidden vector is ones: the end mark never wins
+        ar.head.weight[ar.eos] = -1  # every hidden vector is ones: EOS is never sampled
         ar.head.weight[0] = 1
     for item in say(ar, [0, 1, 2], [20, 30, 40], [1, 2, 3], Sampling(temperature=0)):
         assert len(item.codes) in (20, 30, 40)
@@ -280,7 +280,7 @@ def test_the_bound_is_kept_and_reported() -> None:
 def test_a_text_of_t_frames_takes_ceil_t_over_g_steps(size: int, frames: int) -> None:
     torch.manual_seed(0)
     model = sharpen(AR(12, TINY, codebook_size=50, group_size=size, tie_embeddings=False)).eval()
-    with torch.no_grad():  # every hidden vector is ones, and the end mark never wins
+    with torch.no_grad():  # every hidden vector is ones: EOS is never sampled
         model.transformer.norm.weight.zero_()
         model.transformer.norm.bias.fill_(1)
         for parameter in model.group_prediction.parameters():

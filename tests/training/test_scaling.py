@@ -208,7 +208,7 @@ def test_two_ranks_learn_what_one_learns_from_the_same_batches(tokens: Path, tmp
     curve, other = losses(tmp_path / "one", "valid/loss"), losses(tmp_path / "two", "valid/loss")
     assert curve.keys() == other.keys()
     assert all(abs(curve[step] - other[step]) < 1e-4 * curve[step] for step in curve)
-    train("ARModule", tokens, tmp_path / "two", 8, *options)  # one rank goes on where two were
+    train("ARModule", tokens, tmp_path / "two", 8, *options)  # one rank resumes the run of two
 
 
 def batches_of_rank(data: TokensDataModule, rank: int) -> list[list[str]]:

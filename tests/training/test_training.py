@@ -14,7 +14,7 @@ from safetensors import safe_open
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import valle
-from tests.conftest import BIN, ROOT, command, train
+from tests.conftest import BIN, ROOT, command, nar_inputs, random_ids, train
 from valle import codec
 from valle.data import kaldi
 from valle.data.loader import Batch
@@ -200,9 +200,10 @@ def test_a_deeper_model_begins_as_the_shallower_one(run_directory: Path, tokens:
           "--model.init_args.learning_rate=1e-30", f"--model.init_args.layers={layers + 2}")  # fmt: skip
     deep = NARModule.load_from_checkpoint(tmp_path / "nar" / "last.ckpt")
     assert len(deep.model.transformer.blocks) == layers + 2
-    lengths, codes = torch.tensor([12]), torch.randint(1024, (1, 12, 8), generator=torch.Generator().manual_seed(0))
-    given = torch.ones(1, 12, dtype=torch.long), lengths, codes, lengths, codes, lengths, torch.tensor([3])
-    torch.testing.assert_close(deep.eval().model(*given), shallow.eval().model(*given))
+    codes = random_ids(1, 12, 8, high=1024)
+    inputs = nar_inputs(random_ids(1, 12), codes, codes)
+    stage = torch.tensor([3])
+    torch.testing.assert_close(deep.eval().model(inputs, stage), shallow.eval().model(inputs, stage))
 
 
 def test_groups_begin_from_a_model_of_single_codes(tokens: Path, run_directory: Path, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Linear layers for inference on a CPU, where the speed of a decode step is that of reading its weights.
 
+Over 300 lines, since each kernel of torch needs a layer of its own.
+
 The linear layers of a model are replaced by layers that store their weights in float32, bfloat16 or int8, in the order
 in which the library's kernels read them. Everything between them stays in float32.
 
@@ -286,10 +288,10 @@ def _packed(layer: nn.Linear, dtype: str, one_position: bool) -> nn.Module:
     Args:
         layer: The linear layer.
         dtype: Of its weights.
-        one_position: Whether most calls are decode steps, as in the AR model, and not whole sequences, as in the NAR.
+        one_position: Whether most calls are decode steps, as in the AR model, not whole sequences: it decides which
+            engine is the faster one.
     """
     if dtype == "int8":
-        # The faster of the two for each.
         engine = "fbgemm" if one_position else "onednn"
         if has_exact_int8_kernels(engine):
             torch.backends.quantized.engine = engine
