@@ -1,4 +1,7 @@
-"""`python -m valle.training.export_model RUN DIR`: a run's AR and NAR as a folder that `valle.load` takes."""
+"""Export the AR and the NAR model of a run as a folder that `valle.load` reads.
+
+python -m valle.training.export_model RUN DIR
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,11 @@ from valle.files import read_provenance
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--provenance", type=Path, help="JSON object of more to be said: data, licences")
+    parser.add_argument("--provenance", type=Path, help="JSON file with further information: data, licences")
     args = parser.parse_args()
     try:
         export_model(args.run, args.directory, read_provenance(args.provenance))

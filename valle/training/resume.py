@@ -1,4 +1,4 @@
-"""Checks that a checkpoint can be resumed: its hyper-parameters and those of the new run."""
+"""Check that a checkpoint can be resumed: compare its hyper-parameters with those of the new run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from valle.errors import UserError
 
-# Read at every step, or only about how blocks are computed: a new value takes effect. All others are part of the
-# weights or of the optimizer's and the schedule's saved state.
+# These are read at every step, or concern only how blocks are computed, so that a new value takes effect. All others
+# belong to the weights, or to the saved state of optimizer and schedule.
 CHANGEABLE = (
     "activation_checkpointing",
     "commitment",
@@ -39,14 +39,14 @@ def check_resumable(
     """Compare a checkpoint with the run that is about to resume it.
 
     Args:
-        path: file of the checkpoint.
-        checkpoint: its content.
-        hyper_parameters: those of the new run's module.
-        from_data: hyper-parameters that are read from the data, not given as options.
-        ema_decay: of the new run's moving average of the weights; None: without one.
+        path: File of the checkpoint.
+        checkpoint: Its content.
+        hyper_parameters: Those of the new run's module.
+        from_data: Hyper-parameters that are read from the data, not given as options.
+        ema_decay: Decay of the new run's moving average of the weights; None: without one.
 
     Raises:
-        UserError: a hyper-parameter differs that a resumed run cannot change.
+        UserError: A hyper-parameter differs that a resumed run cannot change.
     """
     saved = {name: value for name, value in checkpoint["hyper_parameters"].items() if not name.startswith("_")}
     foreign = sorted(set(saved) - set(hyper_parameters))
@@ -71,7 +71,7 @@ def check_resumable(
 
 
 def _difference(name: str, old: Any, new: Any, from_data: bool) -> str:
-    """One hyper-parameter's name, old and new value."""
+    """Describe a hyper-parameter that changed: its option, old and new value."""
     option = f"{name} of the data" if from_data else f"--model.init_args.{name}"
     if name == "vocabulary":
         return f"{option}: {_symbols(old, new)}, now {_symbols(new, old)}"
@@ -79,7 +79,7 @@ def _difference(name: str, old: Any, new: Any, from_data: bool) -> str:
 
 
 def _symbols(symbols: Sequence[str], others: Sequence[str]) -> str:
-    """The size of a vocabulary and its first symbol that another does not have in the same position."""
+    """Describe a vocabulary: its size, and its first symbol that another one does not have at that position."""
     for index, symbol in enumerate(symbols):
         if index >= len(others) or symbol != others[index]:
             return f"{len(symbols)} symbols with {symbol!r} in position {index}"
@@ -87,7 +87,7 @@ def _symbols(symbols: Sequence[str], others: Sequence[str]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value; of a long one, such as a BPE tokenizer, a digest."""
+    """Return a value as text; of a long one, such as a BPE tokenizer, its digest."""
     text = str(value)
     if len(text) > 120:
         return f"{len(text)} characters with SHA-256 {hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""At every validation: one utterance synthesized by the model in training, as audio and pictures in TensorBoard."""
+"""A callback that logs one synthesized utterance to TensorBoard at every validation, as audio and images."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from valle.training.nar import NARModule
 
 
 class SampleCallback(L.Callback):
-    """Speaks the first validation utterance: the AR model its first codebook, the NAR model the other seven."""
+    """Synthesizes the first validation utterance: the AR model its first codebook, the NAR model the other seven."""
 
     def __init__(self) -> None:
         self.codec: Codec | None = None
-        self.reference_shown = False
+        self.reference_logged = False
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero or trainer.logger is None:
             return
         assert isinstance(pl_module, ARModule | NARModule)
-        if pl_module.sharded:  # one rank alone has no whole model
+        # With sharded weights, no rank has the whole model.
+        if pl_module.sharded:
             return
         self.codec = self.codec or codec.load(pl_module.hparams["codec"])
         batch: Batch = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
@@ -41,32 +42,32 @@ class SampleCallback(L.Callback):
         board, step = trainer.logger.experiment, trainer.global_step  # type: ignore[attr-defined]
         with torch.inference_mode():
             if isinstance(pl_module, ARModule):
-                spoken = self._speak(pl_module, phonemes, codes, prompt)
+                sampled = self._continue(pl_module, phonemes, codes, prompt)
                 board.add_image("sample/attention", self._attention(pl_module, phonemes, codes), step, dataformats="HW")
             else:
                 longest = round(pl_module.hparams["prompt_seconds"] * self.codec.frame_rate)
-                spoken = self._fill_in(pl_module, phonemes, codes, min(prompt, longest))
+                sampled = self._fill_in(pl_module, phonemes, codes, min(prompt, longest))
         pl_module.train(was_training)
-        picture = spoken.T.float().cpu().repeat_interleave(8, dim=0) / pl_module.hparams["codebook_size"]
-        board.add_image("sample/codes", picture, step, dataformats="HW")
-        samples = self.codec.decode(spoken.cpu())
+        image = sampled.T.float().cpu().repeat_interleave(8, dim=0) / pl_module.hparams["codebook_size"]
+        board.add_image("sample/codes", image, step, dataformats="HW")
+        samples = self.codec.decode(sampled.cpu())
         board.add_audio("sample/audio", samples[None], step, sample_rate=self.codec.sample_rate)
-        if not self.reference_shown:
-            self.reference_shown = True
+        if not self.reference_logged:
+            self.reference_logged = True
             reference = self.codec.decode(codes[0].cpu())
             board.add_audio("sample/reference", reference[None], step, sample_rate=self.codec.sample_rate)
 
-    def _speak(self, module: ARModule, phonemes: Tensor, codes: Tensor, prompt: int) -> Tensor:
-        """Prompt and continuation, first codebook alone: (time, 1)."""
+    def _continue(self, module: ARModule, phonemes: Tensor, codes: Tensor, prompt: int) -> Tensor:
+        """Continue the prompt, and return both, (time, 1): the first codebook only."""
         size = module.hparams["group_size"]
         prefix = codes[0, : prompt // size * size, 0]
         bound = 2 * codes.shape[1] // size * size
         request = GenerationRequest(phonemes[0], prefix, max_frames=bound, seeds=[0])
-        ((spoken,),) = generate(module.model, [request], Sampling(top_p=SPEECH_TOP_P))
-        return torch.cat((prefix.cpu(), spoken.codes))[:, None]
+        ((sampled,),) = generate(module.model, [request], Sampling(top_p=SPEECH_TOP_P))
+        return torch.cat((prefix.cpu(), sampled.codes))[:, None]
 
     def _fill_in(self, module: NARModule, phonemes: Tensor, codes: Tensor, prompt: int) -> Tensor:
-        """All codebooks, the first one the recording's own: (time, codebook)."""
+        """Fill in the codebooks after the first, which is the recording's: (time, codebook)."""
 
         def one_row(x: Tensor) -> Padded:
             return Padded(x, torch.tensor([x.shape[1]], device=x.device))
@@ -77,7 +78,7 @@ class SampleCallback(L.Callback):
         return module.model.generate(inputs)[0]
 
     def _attention(self, module: ARModule, phonemes: Tensor, codes: Tensor) -> np.ndarray:
-        """Where each step looks in the text, mean over heads, brightest over layers: (frames, phonemes)."""
+        """Compute the attention of each step to the text, (groups, phonemes): mean over heads, maximum over layers."""
         model, size = module.model, module.hparams["group_size"]
         length = torch.tensor([phonemes.shape[1]], device=phonemes.device)
         text = model.embed_phonemes(phonemes, length).values
@@ -88,5 +89,5 @@ class SampleCallback(L.Callback):
             model.transformer.attention_map(sequence, layer, causal=True)[0, start:, :start]
             for layer in range(model.config.layers)
         ]
-        picture = torch.stack(maps).amax(0)
-        return (picture / picture.amax()).float().cpu().numpy()
+        image = torch.stack(maps).amax(0)
+        return (image / image.amax()).float().cpu().numpy()

@@ -1,4 +1,4 @@
-"""Weights, gradients and optimiser states parted among all ranks (FSDP2), for models that one GPU cannot hold."""
+"""Weights, gradients and optimizer states sharded among all ranks (FSDP2), for models that do not fit one GPU."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from lightning.pytorch.strategies import ModelParallelStrategy, StrategyRegistry
 
 
 class Sharded(ModelParallelStrategy):
-    """`--trainer.strategy sharded`: Lightning's strategy over all ranks, with whole checkpoints, so that
-    a run may go on with another number of ranks, or none."""
+    """`--trainer.strategy sharded`: Lightning's model parallel strategy over all ranks.
+
+    Checkpoints are not sharded, so that a run can resume with another number of ranks.
+    """
 
     def __init__(self) -> None:
         super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=False)
