@@ -27,7 +27,7 @@ from valle.synthesis.decoding import DecodedPart, PartDecoder
 from valle.synthesis.options import SynthesisOptions
 from valle.synthesis.parts import PART_SEED, PartJob, faded, join_parts, pause_after, split_text
 from valle.synthesis.prompt import Prompt, read_prefix, read_prompt
-from valle.synthesis.prompt_text import warn_of_other_text
+from valle.synthesis.prompt_text import warn_if_text_differs
 from valle.synthesis.selection import CandidateSelector, FirstCandidate, PhoneAlignmentSelector
 from valle.synthesis.speech import Speech, warn_of_shortfall
 from valle.synthesis.streaming import CHUNK, stream_waveform
@@ -86,7 +86,7 @@ class TTS:
             raise UserError(f"the prompt's text (what the recording says): {error}") from error
         audio = read_prompt(recording, self.codec.sample_rate, with_text=True)
         prompt = Prompt(self.codec.encode(audio.samples, audio.sample_rate), symbols, "transcribed")
-        warn_of_other_text(recording, audio, prompt, self.codec, self.units)
+        warn_if_text_differs(recording, audio, prompt, self.codec, self.units)
         return prompt
 
     def voice(self, name: str = DEFAULT_VOICE) -> Prompt:

@@ -1,6 +1,6 @@
-"""Whether a prompt's recording says its text: read from the phones of its first codes, or from its duration.
+"""Check whether the text of a prompt matches its recording, by the phones of the first codes or by the duration.
 
-The limits are set so that recordings with their true text are hardly ever reported.
+The limits are set so that recordings with a correct text are hardly ever reported.
 """
 
 from __future__ import annotations
@@ -18,71 +18,98 @@ from valle.synthesis.prompt import Prompt, PromptWarning
 from valle.synthesis.speech_activity import analyze
 from valle.text import TextUnits
 
-WRONG = 0.68  # share of the speech frames that have another phone than the text
-# Evidence that a stretch of the text's phones is not in the recording: `FOUND` off for each that is, `MISSED` for each
-# that is not; and that a stretch of the recording (in seconds) is not in the text, by its frames.
-MISSING, FOUND, MISSED = 7.0, 1.0, 0.6
-SURPLUS, RIGHT, OTHER = 0.4, 0.65, 0.35
-PHONES_PER_SECOND = (6.0, 22.0)  # of speech, where codes do not stand for phones
+# Maximum share of speech frames that encode another phone than the text has.
+MAX_WRONG = 0.68
+# Evidence that consecutive phones of the text are missing from the recording: each missing phone adds to it, each
+# present one subtracts from it. The text does not match above the limit.
+MAX_MISSING_EVIDENCE = 7.0
+MISSING_PHONE = 0.6
+PRESENT_PHONE = 1.0
+# Evidence, in seconds, that consecutive speech of the recording is missing from the text: each second of wrong frames
+# adds to it, each second of correct ones subtracts from it.
+MAX_SURPLUS_EVIDENCE = 0.4
+WRONG_FRAME = 0.35
+CORRECT_FRAME = 0.65
+# Minimum and maximum number of phones per second of speech, for codecs whose codes do not stand for phones.
+PHONES_PER_SECOND = (6.0, 22.0)
 
 
-def warn_of_other_text(recording: str | Path, sound: Audio, prompt: Prompt, codec: Codec, units: TextUnits) -> None:
-    """Warn (PromptWarning) when a prompt's recording does not seem to say its text.
+def warn_if_text_differs(
+    recording: str | Path, waveform: Audio, prompt: Prompt, codec: Codec, units: TextUnits
+) -> None:
+    """Warn when the text of a prompt does not seem to match its recording.
 
     Args:
-        recording: its name, for the message.
-        sound: what it says.
-        prompt: its codes and the units of its text.
-        codec: that encoded it.
-        units: what the prompt's symbols are; nothing is told for byte pair encoding, whose units are not phones.
+        recording: Name of the recording, for the message.
+        waveform: The corrected recording.
+        prompt: Codes of the recording and units of its text.
+        codec: Codec that encoded it.
+        units: Kind of the text units. Nothing is checked for byte pair encoding, whose units are not phones.
+
+    Warns:
+        PromptWarning: The text does not match.
     """
     phones = [] if units.bpe else phones_of(list(prompt.symbols))
     if not phones:
         return
     if isinstance(codec, PhoneLabelledCodec):
-        reason = compare(codec.phones[prompt.codes[:, 0]].numpy(), phones, codec.frame_rate)
+        problem = compare(codec.phones[prompt.codes[:, 0]].numpy(), phones, codec.frame_rate)
     else:
-        reason = compare_duration(analyze(sound.samples, sound.sample_rate).seconds, len(phones))
-    if reason:
-        message = f"{recording}: {reason}; correct the prompt's text, or leave it out to use the voice alone"
+        problem = compare_duration(analyze(waveform.samples, waveform.sample_rate).seconds, len(phones))
+    if problem:
+        message = f"{recording}: {problem}; correct the prompt's text, or leave it out to use the voice alone"
         warnings.warn(message, PromptWarning, stacklevel=4)
 
 
-def compare(said: np.ndarray, text: list[int], frame_rate: float) -> str | None:
-    """Say what a recording has wrong of a text; None when it says it.
+def compare(encoded: np.ndarray, text: list[int], frame_rate: float) -> str | None:
+    """Compare the phones of a recording with those of a text.
 
     Args:
-        said: (time,) class of the phone that each frame's first code stands for.
-        text: classes of the text's phones.
-        frame_rate: frames per second.
+        encoded: (time,) class of the phone that each frame's first code stands for.
+        text: Classes of the phones of the text.
+        frame_rate: Frames per second.
+
+    Returns:
+        A message that says how they differ; None when they match.
     """
-    path, _ = align_phones(said, text, frame_rate)
-    speech = said != PAUSE
+    path, _ = align_phones(encoded, text, frame_rate)
+    # Odd states of the path are phones of the text, even ones are pauses (see `align_phones`).
     expected = np.append(text, PAUSE)[np.where(path % 2 == 1, path // 2, -1)]
-    other = speech & (said != expected)
-    found = np.zeros(len(text), bool)
-    found[path[path % 2 == 1] // 2] = True
-    surplus = _largest_sum(np.where(speech, np.where(other, OTHER, -RIGHT), 0.0)) / frame_rate
-    if _largest_sum(np.where(found, -FOUND, MISSED)) > MISSING:
+    speech = encoded != PAUSE
+    wrong = speech & (encoded != expected)
+    present = np.zeros(len(text), bool)
+    present[path[path % 2 == 1] // 2] = True
+    missing = _max_run_sum(np.where(present, -PRESENT_PHONE, MISSING_PHONE))
+    surplus = _max_run_sum(np.where(speech, np.where(wrong, WRONG_FRAME, -CORRECT_FRAME), 0.0)) / frame_rate
+    if missing > MAX_MISSING_EVIDENCE:
         return "says less than its text, or something else"
-    if surplus > SURPLUS:
+    if surplus > MAX_SURPLUS_EVIDENCE:
         return "says more than its text, or something else"
-    if other.sum() > WRONG * max(1, speech.sum()):
+    if wrong.sum() > MAX_WRONG * max(1, speech.sum()):
         return "does not seem to say its text"
     return None
 
 
 def compare_duration(seconds: float, phones: int) -> str | None:
-    """Say whether so many phones fit into so many seconds of speech; None when they do."""
+    """Compare the duration of speech with the number of phones of a text.
+
+    Args:
+        seconds: Duration of speech.
+        phones: Number of phones.
+
+    Returns:
+        A message that says how they differ; None when the speaking rate is plausible.
+    """
+    min_rate, max_rate = PHONES_PER_SECOND
     rate = phones / max(seconds, 0.01)
-    if rate > PHONES_PER_SECOND[1]:
+    if rate > max_rate:
         return f"says less than its text ({phones} phones in {seconds:.1f} s of speech)"
-    if rate < PHONES_PER_SECOND[0]:
+    if rate < min_rate:
         return f"says more than its text ({phones} phones in {seconds:.1f} s of speech)"
     return None
 
 
-def _largest_sum(values: np.ndarray) -> float:
-    """The largest sum of a stretch of (n,) values, 0 when none is positive."""
+def _max_run_sum(values: np.ndarray) -> float:
+    """Return the largest sum of consecutive values of (n,), 0 when none is positive."""
     total = np.concatenate(([0.0], np.cumsum(values)))
     return float((total - np.minimum.accumulate(total)).max())

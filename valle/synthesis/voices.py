@@ -1,6 +1,6 @@
-"""Bundled voices: recordings in `valle/assets/voices`, each a folder with `voice.flac` and `voice.json`.
+"""Bundled voices: folders of `valle/assets/voices`, each with a recording `voice.flac` and its metadata `voice.json`.
 
-A voice is a recording and its text, not codes: every model encodes it with its own codec.
+A voice is stored as audio, not as codes: every model encodes it with its own codec.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from valle.errors import UserError
 from valle.files import write_text
 
 FOLDER = Path(__file__).parents[1] / "assets" / "voices"
-RECORDING, FACTS = "voice.flac", "voice.json"
+RECORDING = "voice.flac"
+METADATA = "voice.json"
 DEFAULT = "clara"
 
 
 @dataclass(frozen=True)
 class Voice:
-    """A recording that is bundled.
+    """A bundled voice.
 
     Attributes:
-        recording: the file.
-        text: what it says.
-        language: of the text, as espeak-ng's tag.
+        recording: Path of the recording.
+        text: Transcript of the recording.
+        language: Language of the text, as a tag of espeak-ng.
     """
 
     recording: Path
@@ -34,34 +35,44 @@ class Voice:
 
 
 def voices() -> list[str]:
-    """Names of the bundled voices, sorted."""
-    return sorted(folder.name for folder in FOLDER.iterdir() if (folder / FACTS).is_file())
+    """Return the names of the bundled voices, sorted."""
+    return sorted(folder.name for folder in FOLDER.iterdir() if (folder / METADATA).is_file())
 
 
 def find_voice(name: str) -> Voice:
-    """The bundled voice of that name. Raises UserError when there is none."""
-    known = voices()
-    if name not in known:
-        raise UserError(f"voice {name!r} is not bundled; give one of {', '.join(known)}, or a recording as the prompt")
-    facts = json.loads((FOLDER / name / FACTS).read_text(encoding="utf-8"))
-    return Voice(FOLDER / name / RECORDING, facts["text"], facts["language"])
+    """Find a bundled voice.
+
+    Args:
+        name: Name of the voice.
+
+    Returns:
+        The voice.
+
+    Raises:
+        UserError: There is no voice of that name.
+    """
+    names = voices()
+    if name not in names:
+        raise UserError(f"voice {name!r} is not bundled; give one of {', '.join(names)}, or a recording as the prompt")
+    metadata = json.loads((FOLDER / name / METADATA).read_text(encoding="utf-8"))
+    return Voice(FOLDER / name / RECORDING, metadata["text"], metadata["language"])
 
 
-def store_voice(name: str, sound: Audio, *, text: str, source: str, licence: str) -> Path:
+def store_voice(name: str, waveform: Audio, *, text: str, source: str, licence: str) -> Path:
     """Write a voice to `FOLDER`.
 
     Args:
-        name: of its folder.
-        sound: the recording.
-        text: what it says, in American English.
-        source: who or what spoke it.
-        licence: of the recording.
+        name: Name of the voice and of its folder.
+        waveform: The recording.
+        text: Its transcript, in American English.
+        source: Speaker or synthesizer of the recording.
+        licence: Licence of the recording.
 
     Returns:
-        The voice's folder.
+        The folder of the voice.
     """
     folder = FOLDER / name
-    sound.save(folder / RECORDING)
-    facts = {"text": text, "language": "en-us", "source": source, "licence": licence}
-    write_text(folder / FACTS, json.dumps(facts, indent=2) + "\n")
+    waveform.save(folder / RECORDING)
+    metadata = {"text": text, "language": "en-us", "source": source, "licence": licence}
+    write_text(folder / METADATA, json.dumps(metadata, indent=2) + "\n")
     return folder
