@@ -1,4 +1,4 @@
-"""Voice prompts as people have them: what is corrected, what is warned of, what is refused."""
+"""Corrections, warnings and errors of voice prompts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write(path: Path, samples: np.ndarray) -> Path:
     return path
 
 
-def level(samples: np.ndarray) -> float:
+def speech_level(samples: np.ndarray) -> float:
     frames = analyze(samples, RATE)
     return 10 * np.log10(np.mean(10 ** (frames.level[frames.speech] / 10)))
 
@@ -50,14 +50,14 @@ def test_silence_around_the_speech_is_trimmed(speech: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("gain", [0.02, 1.0])
-def test_loudness_is_that_of_the_training_data(speech: Path, tmp_path: Path, gain: float) -> None:
+def test_prompt_has_the_level_of_the_training_data(speech: Path, tmp_path: Path, gain: float) -> None:
     path = write(tmp_path / "level.wav", audio.read(speech).samples * gain)
     samples = read_prompt(path, RATE, with_text=False).samples
-    assert abs(level(samples) - LEVEL) <= LEVEL_RANGE + 0.5
+    assert abs(speech_level(samples) - LEVEL) <= LEVEL_RANGE + 0.5
     assert np.abs(samples).max() <= 1
 
 
-def test_the_best_part_has_no_noise_and_is_always_the_same(speech: Path, tmp_path: Path) -> None:
+def test_selected_segment_has_no_noise_and_is_reproducible(speech: Path, tmp_path: Path) -> None:
     samples = audio.read(speech).samples
     path = write(tmp_path / "half.wav", np.concatenate((noise(3.0), samples)))
     first, second = (read_prompt(path, RATE, with_text=False).samples for _ in range(2))
@@ -76,20 +76,20 @@ def test_offset_integer_range_and_inverted_channels_are_corrected(
     for name, line in (("integers", "full scale"), ("inverted", "cancel"), ("offset", "offset")):
         caplog.clear()
         with caplog.at_level(logging.INFO, "valle"):
-            found = read_prompt(tmp_path / f"{name}.wav", RATE, with_text=True).samples
+            corrected = read_prompt(tmp_path / f"{name}.wav", RATE, with_text=True).samples
         assert any(line in record.message for record in caplog.records), name
-        assert len(found) == len(expected)
-        assert np.abs(found - expected).max() < 2e-3
+        assert len(corrected) == len(expected)
+        assert np.abs(corrected - expected).max() < 2e-3
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC"])
-def test_a_header_that_says_no_length_is_read_to_the_end(tmp_path: Path, kind: str) -> None:
+def test_file_with_a_header_without_length_is_read_to_its_end(tmp_path: Path, kind: str) -> None:
     encoded = io.BytesIO()
     soundfile.write(encoded, noise(1.23), RATE, format=kind, subtype="PCM_16")
     data = bytearray(encoded.getvalue())
     if kind == "WAV":
-        place = data.index(b"data")
-        data[4:8] = data[place + 4 : place + 8] = bytes(4)
+        position = data.index(b"data")
+        data[4:8] = data[position + 4 : position + 8] = bytes(4)
     else:
         data[21] &= 0xF0
         data[22:26] = bytes(4)
@@ -98,68 +98,68 @@ def test_a_header_that_says_no_length_is_read_to_the_end(tmp_path: Path, kind: s
     assert len(audio.read(path).samples) == round(1.23 * RATE)
 
 
-@pytest.mark.parametrize(("kind", "named"), [("noise", "no voice"), ("short", "lasts"), ("little", "of speech")])
-def test_what_holds_no_voice_is_refused(speech: Path, tmp_path: Path, kind: str, named: str) -> None:
+@pytest.mark.parametrize(("kind", "message"), [("noise", "no voice"), ("short", "lasts"), ("little", "of speech")])
+def test_recording_without_a_voice_is_refused(speech: Path, tmp_path: Path, kind: str, message: str) -> None:
     samples = audio.read(speech).samples[RATE : RATE + 2000]
-    made = {"noise": noise(3.0), "short": noise(0.04), "little": np.pad(samples, (RATE, RATE))}
-    path = write(tmp_path / f"{kind}.wav", made[kind])
-    with pytest.raises(UserError, match=named):
+    recordings = {"noise": noise(3.0), "short": noise(0.04), "little": np.pad(samples, (RATE, RATE))}
+    path = write(tmp_path / f"{kind}.wav", recordings[kind])
+    with pytest.raises(UserError, match=message):
         read_prompt(path, RATE, with_text=False)
 
 
-def test_a_prefix_keeps_its_timing(speech: Path, tmp_path: Path) -> None:
+def test_continuation_prompt_is_not_trimmed(speech: Path, tmp_path: Path) -> None:
     samples = np.concatenate((np.zeros(RATE), audio.read(speech).samples))
     assert len(read_prefix(write(tmp_path / "prefix.wav", samples), RATE).samples) == len(samples)
 
 
-def test_clipping_is_warned_of(speech: Path, tmp_path: Path) -> None:
+def test_clipped_recording_gives_a_warning(speech: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "clipped.wav", np.clip(20 * audio.read(speech).samples, -1, 1))
     with pytest.warns(PromptWarning, match="clipped"):
         read_prompt(path, RATE, with_text=False)
 
 
-def test_noise_and_music_are_warned_of(speech: Path, tmp_path: Path) -> None:
+def test_noise_and_music_give_a_warning(speech: Path, tmp_path: Path) -> None:
     samples = audio.read(speech).samples
-    size = float(np.sqrt(np.mean(samples**2)))
-    noisy = write(tmp_path / "noisy.wav", samples + noise(10.0)[: len(samples)] * 10 * size * 0.5)
+    rms = float(np.sqrt(np.mean(samples**2)))
+    noisy = write(tmp_path / "noisy.wav", samples + noise(10.0)[: len(samples)] * 10 * rms * 0.5)
     with pytest.warns(PromptWarning, match="above the noise"):
         read_prompt(noisy, RATE, with_text=False)
     time = np.arange(len(samples)) / RATE
     chord = np.sum([np.sin(2 * np.pi * hertz * time) for hertz in (523, 659, 784)], axis=0)
     with pytest.warns(PromptWarning, match="music"):
-        read_prompt(write(tmp_path / "music.wav", samples + chord * 0.5 * size), RATE, with_text=False)
+        read_prompt(write(tmp_path / "music.wav", samples + chord * 0.5 * rms), RATE, with_text=False)
 
 
-def test_another_text_is_warned_of_and_the_true_one_is_not(tts: TTS) -> None:
+def test_wrong_text_gives_a_warning_and_the_correct_text_does_not(tts: TTS) -> None:
     voice = find_voice(voices()[0])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tts.prompt(voice.recording, voice.text)
         tts.voice()
     half = " ".join(voice.text.split()[:6])
-    for text, named in ((half, "more than"), (f"{voice.text} {TEXT}", "less than")):
-        with pytest.warns(PromptWarning, match=named):
+    for text, message in ((half, "more than"), (f"{voice.text} {TEXT}", "less than")):
+        with pytest.warns(PromptWarning, match=message):
             tts.prompt(voice.recording, text)
     with pytest.raises(UserError, match="prompt's text"):
         tts.prompt(voice.recording, "")
 
 
-def test_surplus_and_missing_phones_are_told_apart() -> None:
+def test_surplus_and_missing_phones_are_distinguished() -> None:
     text = [1 + i % 30 for i in range(60)]
-    said = np.repeat(text, 5)
-    assert compare(said, text, 50) is None
-    assert "more" in str(compare(said, text[:40], 50))
-    assert "less" in str(compare(said[:200], text, 50))
+    encoded = np.repeat(text, 5)
+    assert compare(encoded, text, 50) is None
+    assert "more" in str(compare(encoded, text[:40], 50))
+    assert "less" in str(compare(encoded[:200], text, 50))
     assert "less" in str(compare(np.full(5, PAUSE), text, 50))
     assert compare_duration(4.0, 50) is None
     assert "more" in str(compare_duration(29.0, 70))
     assert "less" in str(compare_duration(2.0, 100))
 
 
-def test_without_a_prompt_the_default_voice_speaks(tmp_path: Path) -> None:
+def test_default_voice_is_used_without_a_prompt(tmp_path: Path) -> None:
     output = tmp_path / "hello.wav"
     command("valle-synth", "--text", "Hello there.", "--attempts", "1", "-o", output)
     assert audio.duration(output) > 0
-    done = command("valle-synth", "--text", "Hello.", "--voice", "nobody", "-o", output, check=False)
-    assert done.returncode == 2
-    assert voices()[0] in done.stderr
+    result = command("valle-synth", "--text", "Hello.", "--voice", "nobody", "-o", output, check=False)
+    assert result.returncode == 2
+    assert voices()[0] in result.stderr
