@@ -37,7 +37,7 @@ NAR_BOUNDS = {"float32": 1e-5, "bfloat16": 0.04, "int8": 0.1}
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_batches_decode_as_rows_alone_and_logits_are_accurate_at_every_capability(level: str) -> None:
+def test_batch_equals_single_rows_and_logits_are_accurate_at_every_capability(level: str) -> None:
     """Bit for bit, for 1 to 17 rows, every dtype, compiled and not."""
     environment, target, supported = LEVELS[level]
     if level != "native" and platform.machine() != "x86_64":
@@ -69,7 +69,7 @@ def test_batches_decode_as_rows_alone_and_logits_are_accurate_at_every_capabilit
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
-def test_all_codebooks_of_an_utterance_are_the_same_in_a_batch_as_alone(dtype: str) -> None:
+def test_all_codebooks_are_the_same_in_a_batch_as_alone(dtype: str) -> None:
     tts = load("small", dtype=dtype)
     draw = torch.Generator().manual_seed(0)
     texts = ["Yes.", "The old baker sold a golden apple.", "What time is it?"]
@@ -104,14 +104,14 @@ needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machin
 
 @needs_no_gpu
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:7", "foo", "cpu:x", "", "meta", "mps"])
-def test_a_device_that_cannot_be_used_is_an_error_of_one_line(device: str) -> None:
+def test_unusable_device_is_one_line(device: str) -> None:
     for check in (check_device, lambda name: load("small", device=name)):
         with pytest.raises(UserError, match="device") as caught:
             check(device)
         assert "\n" not in str(caught.value)
 
 
-def test_the_number_of_a_gpu_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_index_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert check_device("cuda:1") == torch.device("cuda:1")
@@ -121,7 +121,7 @@ def test_the_number_of_a_gpu_is_checked(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("seed", [-1, MAX_SEED + 1, 99999999999999999999])
-def test_a_seed_out_of_range_is_an_error_of_one_line(seed: int) -> None:
+def test_seed_out_of_range_is_one_line(seed: int) -> None:
     tts = load("small")
     voice = Prompt(torch.zeros(100, 8, dtype=torch.long))
     for work in (
@@ -147,9 +147,7 @@ def test_a_seed_out_of_range_is_an_error_of_one_line(seed: int) -> None:
     ],
     ids=" ".join,
 )
-def test_commands_print_one_line_for_a_device_or_a_seed_that_cannot_be_used(
-    arguments: list[str], tmp_path: Path
-) -> None:
+def test_commands_print_one_line_for_unusable_device_or_seed(arguments: list[str], tmp_path: Path) -> None:
     output = tmp_path / "out.wav"
     if arguments[0] == "valle-synth":
         wave = tmp_path / "prompt.wav"

@@ -44,7 +44,7 @@ def model_of_groups(size: int) -> AR:
 
 @pytest.mark.parametrize("size", [1, 4])
 @pytest.mark.parametrize("sampling", [Sampling(top_p=0.9), Sampling(top_p=0.8, repetition_aware=True)])
-def test_a_row_says_the_same_in_a_batch_as_alone(size: int, sampling: Sampling) -> None:
+def test_row_has_the_same_codes_in_a_batch_as_alone(size: int, sampling: Sampling) -> None:
     model = model_of_groups(size)
     bounds = [80, 40, 120]
     together = say(model, [0, 1, 2], bounds, [5, 6, 7], sampling)
@@ -56,7 +56,7 @@ def test_a_row_says_the_same_in_a_batch_as_alone(size: int, sampling: Sampling) 
 
 @pytest.mark.parametrize("size", [1, 4])
 @pytest.mark.parametrize("max_batch_tokens", [1, 150, 400, 10_000])
-def test_texts_that_wait_for_a_place_say_the_same(size: int, max_batch_tokens: int) -> None:
+def test_waiting_requests_have_the_same_codes(size: int, max_batch_tokens: int) -> None:
     model = model_of_groups(size)
     rows, bounds, seeds = [0, 1, 2, 1, 0, 2, 2], [80, 16, 60, 40, 12, 100, 33], list(range(7))
     waited = say(model, rows, bounds, seeds, Sampling(top_p=0.9), max_batch_tokens=max_batch_tokens)
@@ -66,7 +66,7 @@ def test_texts_that_wait_for_a_place_say_the_same(size: int, max_batch_tokens: i
         assert item.truncated == alone.truncated
 
 
-def test_memory_is_bounded_by_the_tokens_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_max_batch_tokens_bounds_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
     make = KVCache.__init__
 
@@ -84,7 +84,7 @@ def test_memory_is_bounded_by_the_tokens_of_a_batch(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("size", [1, 2])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_stream_says_what_generate_says(size: int, seed: int) -> None:
+def test_stream_has_the_codes_of_generate(size: int, seed: int) -> None:
     model = model_of_groups(size)
     (whole,) = say(model, [0], [60], [seed], Sampling(top_p=0.9))
     request = GenerationRequest(TEXTS[0], PROMPTS[0], 60, [seed])
@@ -96,7 +96,7 @@ def test_a_stream_says_what_generate_says(size: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 4])
-def test_packed_float32_weights_say_the_same(size: int) -> None:
+def test_packed_float32_weights_give_the_same_codes(size: int) -> None:
     plain, packed = model_of_groups(size), pack(model_of_groups(size), "float32")
     assert type(packed.transformer.blocks[0].qkv).__name__ == "PackedLinear"
     for row in range(3):
@@ -144,7 +144,7 @@ def wide_model(size: int) -> AR:
 @needs_compiler
 @pytest.mark.parametrize("size", [1, 4])
 @pytest.mark.parametrize("max_batch_tokens", [None, 300])
-def test_compiled_steps_in_float32_say_the_same(size: int, max_batch_tokens: int | None) -> None:
+def test_compiled_steps_in_float32_give_the_same_codes(size: int, max_batch_tokens: int | None) -> None:
     plain, compiled = wide_model(size), pack(wide_model(size), "float32", compiled=True)
     rows, bounds, seeds = [0, 1, 2, 1, 0, 2, 2], [80, 16, 60, 40, 12, 100, 33], list(range(7))
     one, two = (
@@ -157,7 +157,7 @@ def test_compiled_steps_in_float32_say_the_same(size: int, max_batch_tokens: int
 @needs_compiler
 @pytest.mark.parametrize(("dtype", "error"), [("float32", 1e-5), ("bfloat16", 0.02), ("int8", 0.04)])
 @pytest.mark.parametrize("rows", [1, 3, 9])
-def test_a_compiled_step_is_the_transformers(dtype: str, error: float, rows: int) -> None:
+def test_compiled_step_equals_the_transformer(dtype: str, error: float, rows: int) -> None:
     """Rows of different lengths, a step of each: against the whole pass over each row alone."""
     transformer = wide_model(1).transformer
     native = NativeTransformer(transformer, dtype)
@@ -192,7 +192,7 @@ def test_packed_rows_decode_the_same_codes_in_a_batch_as_alone(dtype: str, compi
 
 
 @needs_compiler
-def test_what_was_compiled_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_library_is_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     library = compile_step()
     made = library.stat().st_mtime_ns
@@ -201,7 +201,7 @@ def test_what_was_compiled_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("compiler", ["no-such-compiler", "false"])
-def test_a_compiler_that_is_missing_or_fails_is_one_line(
+def test_missing_or_failing_compiler_is_one_line(
     compiler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -213,7 +213,7 @@ def test_a_compiler_that_is_missing_or_fails_is_one_line(
 
 @needs_compiler
 @pytest.mark.parametrize("size", [1, 4])
-def test_graphs_of_fixed_shape_say_the_same(size: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_graphs_of_fixed_shape_give_the_same_codes(size: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What a GPU replays, compiled whole (no graph break) for the CPU here; few positions, so that it takes several."""
     monkeypatch.setattr(cuda_graphs, "POSITIONS", 48)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -225,7 +225,7 @@ def test_graphs_of_fixed_shape_say_the_same(size: int, monkeypatch: pytest.Monke
         assert torch.equal(a.codes, b.codes)
 
 
-def test_what_a_device_cannot_do_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsupported_dtype_of_a_device_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(torch.cuda, "is_available", lambda: True)
         patched.setattr(torch.cuda, "device_count", lambda: 1)
@@ -235,7 +235,7 @@ def test_what_a_device_cannot_do_is_one_line(monkeypatch: pytest.MonkeyPatch) ->
         pack(model_of_groups(1), "float16")
 
 
-def test_greedy_decoding_with_the_cache_equals_recomputing_everything(ar: AR) -> None:
+def test_greedy_decoding_with_cache_equals_decoding_without(ar: AR) -> None:
     (cached,) = say(ar, [0], [40], [0], Sampling(temperature=0))
     codes = PROMPTS[0]
     for step in range(40):
@@ -249,7 +249,7 @@ def test_greedy_decoding_with_the_cache_equals_recomputing_everything(ar: AR) ->
     assert torch.equal(cached.codes, codes[8:])
 
 
-def test_candidates_share_a_prefill_and_draw_as_if_alone(ar: AR, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_candidates_share_a_prefill_and_sample_as_if_alone(ar: AR, monkeypatch: pytest.MonkeyPatch) -> None:
     passes = []
     prefill = AR.prefill
     monkeypatch.setattr(AR, "prefill", lambda *arguments: passes.append(1) or prefill(*arguments))
@@ -263,7 +263,7 @@ def test_candidates_share_a_prefill_and_draw_as_if_alone(ar: AR, monkeypatch: py
             assert torch.equal(several[row][candidate].codes, alone.codes)
 
 
-def test_the_bound_is_kept_and_reported() -> None:
+def test_length_bound_is_enforced_and_reported() -> None:
     ar = sharpen(AR(12, TINY, codebook_size=50, tie_embeddings=False)).eval()
     with torch.no_grad():
         ar.transformer.norm.weight.zero_()
@@ -277,7 +277,7 @@ def test_the_bound_is_kept_and_reported() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 4, 8])
 @pytest.mark.parametrize("frames", [1, 7, 16, 21])
-def test_a_text_of_t_frames_takes_ceil_t_over_g_steps(size: int, frames: int) -> None:
+def test_t_frames_take_ceil_t_over_g_steps(size: int, frames: int) -> None:
     torch.manual_seed(0)
     model = sharpen(AR(12, TINY, codebook_size=50, group_size=size, tie_embeddings=False)).eval()
     with torch.no_grad():  # every hidden vector is ones: EOS is never sampled

@@ -78,7 +78,7 @@ def word_errors(text: str, transcript: list[str]) -> float:
     return jiwer.wer(words(text), " ".join(transcript)) if transcript else 1.0
 
 
-def test_short_texts_are_never_nearly_empty_and_are_understood(small: TTS, speech: Path) -> None:
+def test_short_texts_are_never_near_empty_and_have_few_word_errors(small: TTS, speech: Path) -> None:
     for prompt in (small.prompt(speech), small.prompt(speech, "The quick brown fox jumps over the lazy dog.")):
         spoken = small.synthesize_batch(SHORT, [prompt] * len(SHORT), list(range(len(SHORT))))
         assert min(item.audio.duration for item in spoken) > MIN_SECONDS
@@ -87,7 +87,7 @@ def test_short_texts_are_never_nearly_empty_and_are_understood(small: TTS, speec
     assert np.mean(np.minimum(errors, 1)) <= 0.4
 
 
-def test_the_likeliest_codes_are_not_nearly_empty_either(small: TTS, speech: Path) -> None:
+def test_greedy_decoding_is_not_near_empty(small: TTS, speech: Path) -> None:
     for text in ("Hello there.", "The the the the cat."):
         for found in (
             small.synthesize(text, speech, sampling=Sampling(temperature=0)),
@@ -96,7 +96,7 @@ def test_the_likeliest_codes_are_not_nearly_empty_either(small: TTS, speech: Pat
             assert found.duration > MIN_SECONDS + 0.05 * 5
 
 
-def test_long_text_is_split_at_sentences_and_said_whole(small: TTS, speech: Path) -> None:
+def test_long_text_is_split_at_sentences_and_synthesized_completely(small: TTS, speech: Path) -> None:
     prompt = small.prompt(speech)
     symbols = small.encode_text(LONG).symbols
     assert len(symbols) > 1.5 * MAX_PART
@@ -110,7 +110,7 @@ def test_long_text_is_split_at_sentences_and_said_whole(small: TTS, speech: Path
     assert 0.5 < len(streamed) / len(spoken.audio.samples) < 2
 
 
-def test_what_lacks_words_is_said_and_warned_of(small: TTS, speech: Path) -> None:
+def test_missing_words_are_warned_of(small: TTS, speech: Path) -> None:
     prompt, babble = small.prompt(speech), Sampling(temperature=20.0)
     with pytest.warns(IncompleteWarning, match="'Hello there.': .* phones are missing"):
         (spoken,) = small.synthesize_batch(["Hello there."], [prompt], [0], sampling=babble)
@@ -123,12 +123,12 @@ def test_what_lacks_words_is_said_and_warned_of(small: TTS, speech: Path) -> Non
     assert not spoken.incomplete
 
 
-def test_codes_that_stand_for_no_phones_have_no_quality(run_directory: Path, speech: Path) -> None:
+def test_codec_without_phone_labels_has_no_quality(run_directory: Path, speech: Path) -> None:
     tts = valle.load(run_directory)
     (spoken,) = tts.synthesize_batch(["The baker sold a loaf."], [tts.prompt(speech)], [0])
     assert (spoken.quality, spoken.incomplete) == (None, False)
 
 
-def test_a_short_text_by_the_command_is_not_nearly_empty(speech: Path, tmp_path: Path) -> None:
+def test_short_text_by_the_command_is_not_near_empty(speech: Path, tmp_path: Path) -> None:
     command("valle-synth", "--prompt", speech, "--text", "Hi.", "-o", tmp_path / "hi.wav")
     assert audio.duration(tmp_path / "hi.wav") > MIN_SECONDS

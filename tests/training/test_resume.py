@@ -71,14 +71,14 @@ def test_every_hyper_parameter_takes_effect_or_is_refused(kind: str, name: str) 
         assert f": {old}, now {other(old)}" in message
 
 
-def test_what_may_change_is_a_hyper_parameter_and_in_the_documentation() -> None:
+def test_changeable_hyper_parameters_exist_and_are_documented() -> None:
     assert set(CHANGEABLE) <= {name for _, name in EVERY}
     text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
     table = text.split("## Resuming with other options")[1].split("\n## ")[0]
     assert {name for name in CHANGEABLE if f"`{name}`" not in table} == set()
 
 
-def test_vocabularies_of_the_same_size_are_told_apart() -> None:
+def test_other_vocabulary_of_the_same_size_is_refused() -> None:
     with pytest.raises(UserError, match=r"vocabulary of the data: 3 symbols with 'b' in position 2, now 3 symbols with "
                                         "'c' in position 2"):  # fmt: skip
         resume("ar", {"vocabulary": ["<pad>", "a", "c"]})
@@ -86,7 +86,7 @@ def test_vocabularies_of_the_same_size_are_told_apart() -> None:
         resume("ar", {"vocabulary": [*VOCABULARY, "c"]})
 
 
-def test_a_moving_average_can_neither_begin_nor_end() -> None:
+def test_moving_average_cannot_start_or_stop_on_resume() -> None:
     resume("ar", {}, 0.99, averaged=True)
     with pytest.raises(UserError, match=r"--ema_decay: not given, now 0\.99"):
         resume("ar", {}, 0.99)
@@ -120,15 +120,13 @@ def run(run_directory: Path, tmp_path: Path) -> Path:
     return root
 
 
-def test_the_command_refuses_another_learning_rate_and_size(run: Path, tokens: Path) -> None:
+def test_command_refuses_to_resume_with_other_learning_rate_or_size(run: Path, tokens: Path) -> None:
     line = refused(run, tokens, "--model.init_args.learning_rate=0.125", "--model.init_args.dim=64")
     assert "--model.init_args.learning_rate: 0.0005, now 0.125" in line
     assert "--model.init_args.dim: 32, now 64" in line
 
 
-def test_the_command_refuses_data_of_another_vocabulary_of_the_same_size(
-    run: Path, run_directory: Path, tokens: Path
-) -> None:
+def test_command_refuses_to_resume_on_data_of_other_vocabulary(run: Path, run_directory: Path, tokens: Path) -> None:
     checkpoint = torch.load(run_directory / "ar" / "last.ckpt", weights_only=True)
     symbols = checkpoint["hyper_parameters"]["vocabulary"]
     symbols[-1] = "ʘ"
@@ -138,7 +136,7 @@ def test_the_command_refuses_data_of_another_vocabulary_of_the_same_size(
     assert f"vocabulary of the data: {len(symbols)} symbols with 'ʘ' in position {len(symbols) - 1}, now" in line
 
 
-def test_a_changed_weight_of_a_loss_takes_effect(run: Path, tokens: Path) -> None:
+def test_changed_loss_weight_takes_effect(run: Path, tokens: Path) -> None:
     command("valle-train", *train_arguments("ARModule", tokens, run, 4,
                                             "--model.init_args.untranscribed_prompt_prob=0.75",
                                             "--save_every=1"))  # fmt: skip

@@ -60,9 +60,7 @@ def start(kind: str, tokens: Path, root: Path, steps: int, *more: str) -> subpro
     )
 
 
-def test_killed_at_an_epochs_end_and_at_random_moments_a_run_ends_as_if_it_had_not_been(
-    tokens: Path, tmp_path: Path
-) -> None:
+def test_resume_after_sigkill_is_bitwise_identical(tokens: Path, tmp_path: Path) -> None:
     root, rng = tmp_path / "killed", random.Random(0)
     train("ARModule", tokens, tmp_path / "straight", 40, *ONE_AT_A_TIME)
     for step, place in ((7, (1, 0)), (9, (1, 2))):  # 6 batches an epoch; the one at whose end it is killed is not saved
@@ -86,7 +84,7 @@ def test_killed_at_an_epochs_end_and_at_random_moments_a_run_ends_as_if_it_had_n
     assert {step: killed[step] for step in straight} == straight
 
 
-def test_sigterm_saves_a_whole_step_and_the_same_command_goes_on(tokens: Path, tmp_path: Path) -> None:
+def test_sigterm_saves_a_complete_step_and_the_same_command_resumes(tokens: Path, tmp_path: Path) -> None:
     options = ["--save_every=100000", "--trainer.log_every_n_steps=1"]
     process = start("NARModule", tokens, tmp_path / "run", 100_000, *options)
     for _ in range(600):
@@ -110,7 +108,7 @@ def losses_or_none(root: Path) -> dict[int, float] | None:
         return None
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_last_good_one(tokens: Path, tmp_path: Path) -> None:
+def test_failed_checkpoint_write_leaves_the_last_good_one(tokens: Path, tmp_path: Path) -> None:
     train("ARModule", tokens, tmp_path / "run", 3, *ONE_AT_A_TIME)
     before = (tmp_path / "run" / "last.ckpt").read_bytes()
 
@@ -131,7 +129,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_good_one(tokens: Pa
     train("ARModule", tokens, tmp_path / "run", 6, *ONE_AT_A_TIME)
 
 
-def test_a_loss_that_is_no_number_stops_before_the_weights_and_names_the_batch(tokens: Path, tmp_path: Path) -> None:
+def test_non_finite_loss_stops_before_the_update_and_names_the_batch(tokens: Path, tmp_path: Path) -> None:
     train("ARModule", tokens, tmp_path / "run", 3, *ONE_AT_A_TIME)
     script = (
         "import torch\n"
@@ -151,7 +149,7 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_and_names_the_batch(t
     assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
 
 
-def test_the_best_and_an_average_of_the_weights_are_kept(tokens: Path, tmp_path: Path) -> None:
+def test_best_checkpoints_and_moving_average_are_saved(tokens: Path, tmp_path: Path) -> None:
     often = ["--trainer.val_check_interval=1", "--trainer.check_val_every_n_epoch=null", "--save_every=1"]
     often += ["--keep_best=2", "--ema_decay=0.5"]
     kill_after_step(3, "ARModule", tokens, tmp_path / "run", 5, *often)
@@ -165,7 +163,7 @@ def test_the_best_and_an_average_of_the_weights_are_kept(tokens: Path, tmp_path:
 
 
 @pytest.mark.parametrize("switch", ["activation_checkpointing", "compiled"])
-def test_switches_of_memory_and_speed_leave_the_training_alone(tokens: Path, tmp_path: Path, switch: str) -> None:
+def test_activation_checkpointing_and_compile_do_not_change_training(tokens: Path, tmp_path: Path, switch: str) -> None:
     options = ["--trainer.precision=32-true", "--model.init_args.dropout=0"]
     train("ARModule", tokens, tmp_path / "plain", 3, *options)
     train("ARModule", tokens, tmp_path / switch, 3, *options, f"--model.init_args.{switch}=true")
@@ -176,7 +174,7 @@ def test_switches_of_memory_and_speed_leave_the_training_alone(tokens: Path, tmp
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "sharded"])
-def test_two_ranks_learn_what_one_learns_from_the_same_batches(tokens: Path, tmp_path: Path, strategy: str) -> None:
+def test_two_ranks_equal_one_rank_on_the_same_batches(tokens: Path, tmp_path: Path, strategy: str) -> None:
     """Two gloo processes against one that takes both ranks' batches in turn before each step. Sums are made in another
     order: weights and losses agree to 1e-4."""
     options = ["--model.init_args.dropout=0", "--model.init_args.untranscribed_prompt_prob=0",
@@ -217,7 +215,7 @@ def batches_of_rank(data: TokensDataModule, rank: int) -> list[list[str]]:
     return [[cut.id for cut in cuts] for cuts in cut_batches]
 
 
-def test_ranks_see_all_utterances_once_in_as_many_steps_each(tokens: Path) -> None:
+def test_ranks_divide_all_utterances_into_equal_numbers_of_steps(tokens: Path) -> None:
     sets = [str(tokens / "train")], [str(tokens / "valid")]
     data = TokensDataModule(*sets, max_duration=4, num_workers=0)
     seen = [batches_of_rank(data, rank) for rank in (0, 1)]
@@ -232,7 +230,7 @@ def test_ranks_see_all_utterances_once_in_as_many_steps_each(tokens: Path) -> No
         split.cut_batches(split.train, shuffle=True, rank=19, world_size=20)
 
 
-def test_an_epoch_is_the_same_whatever_was_read_before(tokens: Path) -> None:
+def test_epoch_does_not_depend_on_what_was_read_before(tokens: Path) -> None:
     def epochs(*numbers: int) -> list[list[list[str]]]:
         data = TokensDataModule([str(tokens / "train")], [str(tokens / "valid")], max_duration=4, num_workers=0)
         source, found = data.cut_batches(data.train, shuffle=True), []
@@ -247,7 +245,7 @@ def test_an_epoch_is_the_same_whatever_was_read_before(tokens: Path) -> None:
     assert epochs(1, 0) == [second, first]
 
 
-def test_four_ranks_tokenize_what_one_does_byte_for_byte(corpus: Path, tmp_path: Path) -> None:
+def test_four_ranks_tokenize_the_same_bytes_as_one(corpus: Path, tmp_path: Path) -> None:
     options = ["--codec", "mini", "--shard-size", "2"]
     command("valle-tokenize", corpus / "train", tmp_path / "one", *options)
     ranks = [
@@ -266,7 +264,7 @@ def test_four_ranks_tokenize_what_one_does_byte_for_byte(corpus: Path, tmp_path:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "four" / name).read_bytes(), name
 
 
-def test_adapters_begin_as_nothing_and_merge_into_the_weights() -> None:
+def test_adapters_begin_as_zero_and_merge_into_the_weights() -> None:
     torch.manual_seed(0)
     model = AR(12, TransformerConfig(2, 2, 32, 64, 0.0), codebook_size=50).eval()
     arguments = torch.tensor([[1, 2, 3]]), torch.tensor([3]), torch.randint(0, 50, (1, 9)), torch.tensor([9])
@@ -285,7 +283,7 @@ def test_adapters_begin_as_nothing_and_merge_into_the_weights() -> None:
     assert merged(plain).keys() == plain.keys()
 
 
-def test_a_voice_is_learnt_by_adapters_alone(run_directory: Path, tokens: Path, speech: Path, tmp_path: Path) -> None:
+def test_lora_trains_adapters_only(run_directory: Path, tokens: Path, speech: Path, tmp_path: Path) -> None:
     for kind in ("AR", "NAR"):
         source = run_directory / kind.lower() / "last.ckpt"
         options = [f"--init_from={source}", "--model.init_args.lora_rank=2"]
@@ -303,7 +301,7 @@ def test_a_voice_is_learnt_by_adapters_alone(run_directory: Path, tokens: Path, 
     assert valle.load(tmp_path / "exported").synthesize("Good morning.", speech).duration > 0
 
 
-def test_a_larger_vocabulary_keeps_what_the_other_model_knows(run_directory: Path) -> None:
+def test_larger_vocabulary_copies_embeddings_by_symbol(run_directory: Path) -> None:
     source = run_directory / "ar" / "last.ckpt"
     before = ARModule.load_from_checkpoint(source)
     symbols = [*before.vocabulary.symbols[:5], "ʀ", *before.vocabulary.symbols[5:], "œ̃"]
@@ -320,7 +318,7 @@ def test_a_larger_vocabulary_keeps_what_the_other_model_knows(run_directory: Pat
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_only_the_interrupted_epoch_begins_in_its_middle(tokens: Path, num_workers: int) -> None:
+def test_only_the_interrupted_epoch_is_resumed_in_its_middle(tokens: Path, num_workers: int) -> None:
     def batches(done: int) -> list[list[list[str]]]:
         sets = [str(tokens / "train")], [str(tokens / "valid")]
         data = TokensDataModule(*sets, max_duration=8, num_workers=num_workers)

@@ -32,14 +32,14 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(("kind", "module"), [("ar", ARModule), ("nar", NARModule)])
-def test_a_checkpoint_loads_alone_without_pickled_code(run_directory: Path, kind: str, module: type) -> None:
+def test_checkpoint_is_self_contained_and_has_no_pickled_code(run_directory: Path, kind: str, module: type) -> None:
     loaded = module.load_from_checkpoint(run_directory / kind / "last.ckpt", weights_only=True)
     assert loaded.hparams["codec"] == "mini"
     assert len(loaded.hparams["vocabulary"]) > 30
     assert loaded.vocabulary.symbols[0] == "<pad>"
 
 
-def test_a_nar_run_stopped_and_started_again_ends_with_the_same_weights(tokens: Path, tmp_path: Path) -> None:
+def test_resumed_nar_run_ends_with_the_same_weights(tokens: Path, tmp_path: Path) -> None:
     train("NARModule", tokens, tmp_path / "straight", 9, "--save_every=1")
     kill_after_step(5, "NARModule", tokens, tmp_path / "stopped", 9)
     reached = torch.load(tmp_path / "stopped" / "last.ckpt", weights_only=True)["global_step"]
@@ -70,7 +70,7 @@ def kill_after_step(step: int, kind: str, tokens: Path, root: Path, steps: int, 
     assert done.returncode == -signal.SIGKILL
 
 
-def test_what_training_shows(run_directory: Path, tokens: Path, tmp_path: Path) -> None:
+def test_training_logs_losses_accuracies_and_samples(run_directory: Path, tokens: Path, tmp_path: Path) -> None:
     train(
         "ARModule",
         tokens,
@@ -91,14 +91,14 @@ def test_what_training_shows(run_directory: Path, tokens: Path, tmp_path: Path) 
     assert {f"valid/top10_stage{stage}" for stage in range(1, 8)} <= set(stages.Tags()["scalars"])
 
 
-def test_starting_from_another_runs_weights(run_directory: Path, tokens: Path, tmp_path: Path) -> None:
+def test_init_from_copies_weights_of_another_run(run_directory: Path, tokens: Path, tmp_path: Path) -> None:
     start = run_directory / "ar" / "last.ckpt"
     train("ARModule", tokens, tmp_path / "ar", 1, f"--init_from={start}", "--model.init_args.learning_rate=1e-12")
     before, after = weights(start), weights(tmp_path / "ar" / "last.ckpt")
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
 
 
-def test_code_embeddings_begin_as_the_codecs_vectors(tokens: Path, tmp_path: Path) -> None:
+def test_code_embeddings_are_initialized_with_the_codecs_vectors(tokens: Path, tmp_path: Path) -> None:
     train("NARModule", tokens, tmp_path / "nar", 1, "--init_codebooks=true", "--model.init_args.learning_rate=1e-12",
           "--model.init_args.dim=64", "--model.init_args.heads=2")  # fmt: skip
     state = weights(tmp_path / "nar" / "last.ckpt")
@@ -111,7 +111,7 @@ def test_code_embeddings_begin_as_the_codecs_vectors(tokens: Path, tmp_path: Pat
     torch.testing.assert_close(F.cosine_similarity(*sums.reshape(2, 100, -1)), alike, atol=1e-3, rtol=0)
 
 
-def test_an_exported_model_speaks_and_training_starts_from_it(
+def test_exported_model_synthesizes_and_can_be_trained_on(
     run_directory: Path, tokens: Path, speech: Path, tmp_path: Path
 ) -> None:
     origin = tmp_path / "origin.json"
@@ -150,7 +150,7 @@ def test_recipes_are_valid_configurations(capsys: pytest.CaptureFixture[str]) ->
         assert configuration(path, capsys)["model"]["class_path"].startswith("valle.training"), path
 
 
-def test_the_recipes_of_valle2_differ_in_the_group_size_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_valle2_recipes_differ_in_group_size_only(capsys: pytest.CaptureFixture[str]) -> None:
     shown = []
     for size in (1, 2, 4, 8):
         config = configuration(RECIPES / "valle2" / f"ar_g{size}.yaml", capsys)
@@ -160,7 +160,7 @@ def test_the_recipes_of_valle2_differ_in_the_group_size_alone(capsys: pytest.Cap
     assert all(config == shown[0] for config in shown)
 
 
-def test_a_recipe_builds_on_its_base(tmp_path: Path) -> None:
+def test_recipe_builds_on_its_base(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "base.yaml").write_text("trainer: {max_steps: 1}\n")
     (tmp_path / "a" / "middle.yaml").write_text("base: ../base.yaml\n")
@@ -177,7 +177,7 @@ def test_a_recipe_builds_on_its_base(tmp_path: Path) -> None:
             with_bases(["fit", "--config", str(tmp_path / name)])
 
 
-def test_the_layouts_of_valle2_are_trained_on_text_units(corpus: Path, tokens: Path, tmp_path: Path) -> None:
+def test_valle2_layout_trains_on_bpe_units(corpus: Path, tokens: Path, tmp_path: Path) -> None:
     bpe = tmp_path / "bpe.json"
     command("valle-prepare", "bpe", corpus / "train", bpe, "--size", "60")
     for kind in ("ARModule", "NARModule"):
@@ -193,7 +193,7 @@ def test_the_layouts_of_valle2_are_trained_on_text_units(corpus: Path, tokens: P
         tts.synthesize("The señor sold a loaf.", utterance.path)
 
 
-def test_a_deeper_model_begins_as_the_shallower_one(run_directory: Path, tokens: Path, tmp_path: Path) -> None:
+def test_deeper_model_begins_by_computing_the_same(run_directory: Path, tokens: Path, tmp_path: Path) -> None:
     shallow = NARModule.load_from_checkpoint(run_directory / "nar" / "last.ckpt")
     layers = shallow.hparams["layers"]
     train("NARModule", tokens, tmp_path / "nar", 1, f"--init_from={run_directory}",
@@ -206,7 +206,7 @@ def test_a_deeper_model_begins_as_the_shallower_one(run_directory: Path, tokens:
     torch.testing.assert_close(deep.eval().model(inputs, stage), shallow.eval().model(inputs, stage))
 
 
-def test_groups_begin_from_a_model_of_single_codes(tokens: Path, run_directory: Path, tmp_path: Path) -> None:
+def test_grouped_model_starts_from_one_of_single_codes(tokens: Path, run_directory: Path, tmp_path: Path) -> None:
     train("ARModule", tokens, tmp_path / "ar", 1, "--model.init_args.group_size=2", f"--init_from={run_directory}",
           "--model.init_args.learning_rate=1e-30")  # fmt: skip
     double = ARModule.load_from_checkpoint(tmp_path / "ar" / "last.ckpt").model
@@ -224,7 +224,7 @@ def test_groups_begin_from_a_model_of_single_codes(tokens: Path, run_directory: 
     assert "--init_from" in done.stderr.splitlines()[-1]
 
 
-def test_grouped_code_modelling_is_one_switch(tokens: Path, tmp_path: Path) -> None:
+def test_grouped_code_modelling_is_one_option(tokens: Path, tmp_path: Path) -> None:
     train("ARModule", tokens, tmp_path / "ar", 1, "--model.init_args.group_size=4")
     assert ARModule.load_from_checkpoint(tmp_path / "ar" / "last.ckpt").model.group_size == 4
 
@@ -243,7 +243,7 @@ def test_training_without_tokens_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", "[1]"])
-def test_a_provenance_that_is_no_json_object_is_named(content: str, run_directory: Path, tmp_path: Path) -> None:
+def test_provenance_that_is_not_a_json_object_is_named(content: str, run_directory: Path, tmp_path: Path) -> None:
     (tmp_path / "origin.json").write_text(content)
     done = command("python", "-m", "valle.training.export_model", run_directory, tmp_path / "model", "--provenance",
                    tmp_path / "origin.json", check=False)  # fmt: skip
@@ -252,7 +252,7 @@ def test_a_provenance_that_is_no_json_object_is_named(content: str, run_director
     assert not (tmp_path / "model").exists()
 
 
-def test_a_codec_is_trained_exported_and_loaded(speech: Path, tmp_path: Path) -> None:
+def test_codec_is_trained_exported_and_loaded(speech: Path, tmp_path: Path) -> None:
     (tmp_path / "files.lst").write_text(f"{speech}\n")
     recipe = ROOT / "recipes" / "codec" / "mini.yaml"
     lists = [f"--data.init_args.{part}=[{tmp_path / 'files.lst'}]" for part in ("train", "valid")]
@@ -265,7 +265,7 @@ def test_a_codec_is_trained_exported_and_loaded(speech: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("module", ["ARModule", "NARModule"])
-def test_without_a_guide_the_loss_is_the_papers(module: str, tokens: Path, tmp_path: Path) -> None:
+def test_loss_without_guided_attention_is_the_papers(module: str, tokens: Path, tmp_path: Path) -> None:
     for weight in (0.0, 1.0):
         train(module, tokens, tmp_path / f"{weight}", 1, f"--model.init_args.guided_attention={weight}",
               "--trainer.log_every_n_steps=1")  # fmt: skip
@@ -279,7 +279,7 @@ def test_without_a_guide_the_loss_is_the_papers(module: str, tokens: Path, tmp_p
     assert tags[0]["train/loss"] == tags[1]["train/loss"], "before the first update both see the same"
 
 
-def test_the_learning_rate_rises_and_falls_linearly(tokens: Path, tmp_path: Path) -> None:
+def test_learning_rate_warms_up_and_decays_linearly(tokens: Path, tmp_path: Path) -> None:
     """VALL-E, section 5.1; the warm-up of the tests' models is 2 steps."""
     train("ARModule", tokens, tmp_path, 6, "--model.init_args.learning_rate=0.004")
     events = EventAccumulator(str(tmp_path))
@@ -288,7 +288,7 @@ def test_the_learning_rate_rises_and_falls_linearly(tokens: Path, tmp_path: Path
     assert rates == pytest.approx([0.002, 0.004, 0.004, 0.003, 0.002, 0.001])
 
 
-def test_codes_are_cut_at_the_start_so_that_groups_fit() -> None:
+def test_first_frames_are_trimmed_to_whole_groups() -> None:
     """VALL-E 2, section 3.1."""
     codes = torch.arange(9)[None, :, None].expand(3, -1, 8)
     lengths = torch.tensor([9, 7, 4])
@@ -301,7 +301,7 @@ def test_codes_are_cut_at_the_start_so_that_groups_fit() -> None:
     assert torch.equal(left, lengths)
 
 
-def test_nar_prompts_are_cut_off_or_given() -> None:
+def test_nar_prompts_are_prefixes_or_segments() -> None:
     """VALL-E: a segment, here in the target too; VALL-E 2: the beginning, 3 to 30 seconds, at most half."""
     frames = torch.arange(400)[None, :, None].expand(64, -1, 8)
     lengths = torch.full((64,), 400)

@@ -37,13 +37,13 @@ def refused(tokens: Path, root: Path, *options: str) -> str:
         ("--seed_everything", str(TOO_LARGE)),
     ],
 )  # fmt: skip
-def test_what_cannot_be_had_is_one_line(option: str, value: str, tokens: Path, tmp_path: Path) -> None:
+def test_unavailable_device_or_strategy_is_one_line(option: str, value: str, tokens: Path, tmp_path: Path) -> None:
     assert f"{option} {value}" in refused(tokens, tmp_path / "run", f"{option}={value}")
 
 
 @pytest.mark.parametrize("seed", [TOO_LARGE, -1])
 @pytest.mark.parametrize("module", [ARModule, NARModule])
-def test_a_seed_over_64_bits_is_refused(module: type, seed: int, tokens: Path) -> None:
+def test_seed_over_64_bits_is_refused(module: type, seed: int, tokens: Path) -> None:
     with pytest.raises(UserError, match=f"seed {seed}"):
         module(["<pad>", "a"], seed=seed, **SIZES)
     with pytest.raises(UserError, match=f"seed {seed}"):
@@ -57,7 +57,7 @@ def test_the_largest_seed_trains(tokens: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "last.ckpt").is_file()
 
 
-def test_a_width_that_the_heads_do_not_divide_is_refused() -> None:
+def test_width_that_heads_do_not_divide_is_refused() -> None:
     with pytest.raises(UserError, match=r"--model\.init_args\.dim 15"):
         ARModule(["<pad>", "a"], **SIZES | {"dim": 15})
 
@@ -95,7 +95,7 @@ def _cuts(directory: Path):
 
 
 @pytest.mark.parametrize("option", ["max_duration", "max_utterance"])
-def test_no_seconds_of_speech_are_refused(option: str, tokens: Path) -> None:
+def test_zero_duration_is_refused(option: str, tokens: Path) -> None:
     with pytest.raises(UserError, match=option):
         TokensDataModule([str(tokens / "train")], [str(tokens / "valid")], **{option: 0.0})
 
@@ -117,7 +117,7 @@ def test_no_seconds_of_speech_are_refused(option: str, tokens: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("module", [ARModule, NARModule])
-def test_a_hyper_parameter_that_nothing_can_be_trained_with_is_refused(module: type, name: str, value: float) -> None:
+def test_hyper_parameter_out_of_range_is_refused(module: type, name: str, value: float) -> None:
     with pytest.raises(UserError, match=f"--model.init_args.{name} {value}"):
         module(["<pad>", "a"], **(SIZES | {name: value}))
 
@@ -128,7 +128,7 @@ def test_a_hyper_parameter_that_nothing_can_be_trained_with_is_refused(module: t
      (NARModule, "frame_rate", float("nan")), (NARModule, "prompt_seconds", -1.0),
      (NARModule, "prefix_prompt_prob", 2.0)],
 )  # fmt: skip
-def test_so_is_one_of_one_kind_of_model(module: type, name: str, value: float) -> None:
+def test_hyper_parameter_of_one_module_out_of_range_is_refused(module: type, name: str, value: float) -> None:
     with pytest.raises(UserError, match=f"--model.init_args.{name} {value}"):
         module(["<pad>", "a"], **(SIZES | {name: value}))
 
@@ -143,7 +143,7 @@ def test_so_is_one_of_one_kind_of_model(module: type, name: str, value: float) -
         (["--modle", "3"], "--modle"),
     ],
 )
-def test_a_command_line_that_cannot_be_parsed_is_one_line(tmp_path: Path, arguments: list[str], named: str) -> None:
+def test_unparsable_command_line_is_one_line(tmp_path: Path, arguments: list[str], named: str) -> None:
     (tmp_path / "bad.yaml").write_text("a: [1\n", encoding="utf-8")
     done = command("valle-train", "fit", *arguments, cwd=tmp_path, check=False)
     assert done.returncode == 2
