@@ -12,7 +12,6 @@ import argparse
 import multiprocessing
 import random
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,6 +115,11 @@ def _synthesize(speaker: Speaker, planned: list[PlannedUtterance], folder: Path)
     return results
 
 
+def _synthesize_task(task: tuple[Speaker, list[PlannedUtterance], Path]) -> list[tuple[str, kaldi.Utterance]]:
+    """Unpack the arguments: `imap_unordered` passes one."""
+    return _synthesize(*task)
+
+
 def build(
     directory: Path, voices: int | None = None, utterances: int = 100, seed: int = 0, jobs: int = 2
 ) -> dict[str, int]:
@@ -136,12 +140,12 @@ def build(
     """
     plan = plan_corpus(voices, utterances, seed)
     subsets: dict[str, list[kaldi.Utterance]] = {subset: [] for subset in SUBSETS}
-    # A new process for every speaker, so that espeak-ng's state does not depend on the number of processes.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
-        tasks = [pool.submit(_synthesize, speaker, planned, directory / "wav") for speaker, planned in plan.items()]
-        for task in track(as_completed(tasks), "voices", total=len(tasks)):
-            for subset, utterance in task.result():
+    tasks = [(speaker, planned, directory / "wav") for speaker, planned in plan.items()]
+    # A new process for every speaker, so that espeak-ng's state does not depend on the number of processes. Not by
+    # ProcessPoolExecutor: its max_tasks_per_child can deadlock (CPython issue 115634), and Python 3.10 lacks it.
+    with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=1) as pool:
+        for results in track(pool.imap_unordered(_synthesize_task, tasks), "voices", total=len(tasks)):
+            for subset, utterance in results:
                 subsets[subset].append(utterance)
     for subset, members in subsets.items():
         kaldi.write(directory / subset, members)
