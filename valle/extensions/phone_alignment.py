@@ -131,9 +131,9 @@ def align_phones(encoded: np.ndarray, text: list[int], frame_rate: float) -> tup
         frame_rate: Frames per second.
 
     Returns:
-        states: (time,) state of each frame, non-decreasing.
-        cost: (time,) cost of each frame. It includes the phones skipped before the frame (for the last frame also
-            those after it), and 1 where its phone or pause has already lasted for `MAX_DURATION`.
+        The state of each frame, (time,), non-decreasing; and the cost of each frame, (time,). The cost includes the
+        phones skipped before the frame (for the last frame also those after it), and 1 where its phone or pause has
+        already lasted for `MAX_DURATION`.
     """
     if len(encoded) == 0:
         return np.zeros(0, dtype=int), np.zeros(0)
