@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from valle.aliases import HYPER_PARAMETERS, WEIGHTS, rename_flag
+from valle.aliases import CLASSES, HYPER_PARAMETERS, WEIGHTS, rename_flag
 from valle.checkpoint import load_model, read_checkpoint
 from valle.training import ARModule, NARModule
 from valle.training.recipe_config import with_bases
@@ -78,3 +78,10 @@ def test_flag_with_a_former_name_is_renamed(former: str) -> None:
     with pytest.warns(FutureWarning, match=name):
         assert rename_flag(f"--model.init_args.{former}") == f"--model.init_args.{name}"
     assert rename_flag(f"--model.init_args.{name}=1") == f"--model.init_args.{name}=1"
+
+
+@pytest.mark.parametrize("flag", ["", "--data=", "--data.class_path="])
+@pytest.mark.parametrize("former", sorted(CLASSES))
+def test_former_class_path_is_renamed(former: str, flag: str) -> None:
+    with pytest.warns(FutureWarning, match=CLASSES[former]):
+        assert rename_flag(f"{flag}{former}") == f"{flag}{CLASSES[former]}"

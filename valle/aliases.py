@@ -87,9 +87,10 @@ def rename_in_recipe(text: str, source: str) -> str | None:
 
 def rename_flag(argument: str) -> str:
     """Replace a former name in an argument of `valle-train`, as `--model.init_args.NAME` or a class path."""
-    if argument in CLASSES:
-        _warn(argument, CLASSES[argument], "--data")
-        return CLASSES[argument]
+    flag, equals, value = argument.rpartition("=")
+    if value in CLASSES:
+        _warn(value, CLASSES[value], flag or "--data")
+        return f"{flag}{equals}{CLASSES[value]}"
     found = _FLAG.match(argument)
     if found and found["name"] in HYPER_PARAMETERS:
         name = HYPER_PARAMETERS[found["name"]]
