@@ -1,8 +1,8 @@
 """Guided attention: an auxiliary loss with which small models learn earlier to attend to the text.
 
 Where the data has phoneme times, one head of every block but the first is trained to attend to the phoneme that is
-spoken. In arXiv 1710.08969, section 4, a diagonal stands for these times. The other heads are not affected. What it was
-worth is told in docs/experiments.md.
+spoken. In arXiv 1710.08969, section 4, a diagonal stands for these times. The other heads are not affected.
+docs/experiments.md describes its effect.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 For small NAR models. A network that regresses the latent that the other codebooks sum to learns in hundreds of steps
 what a classifier of codes had not learned in thousands. It also gives better speech where the model is uncertain: the
-predicted mean in place of one guess for each codebook. Not in the papers; what it was worth is told in
-docs/experiments.md.
+predicted mean in place of one guess for each codebook. Not in the papers; docs/experiments.md
+describes its effect.
 """
 
 from __future__ import annotations

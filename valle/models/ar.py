@@ -113,7 +113,7 @@ class AR(nn.Module):
     def sequence_layout(
         self, phoneme_lengths: Tensor, code_lengths: Tensor, prompt_lengths: Tensor | int = 0
     ) -> SequenceLayout:
-        """Tell where text and target stand.
+        """Return the positions of text and target in the sequence.
 
         Args:
             phoneme_lengths: (batch,).

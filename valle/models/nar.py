@@ -149,7 +149,7 @@ class NAR(nn.Module):
         return hidden @ projections.transpose(1, 2)
 
     def sequence_layout(self, inputs: NARInputs) -> SequenceLayout:
-        """Tell where text and target stand."""
+        """Return the positions of text and target in the sequence."""
         valle2 = self.layout == "valle2"
         target = inputs.text.lengths + valle2 + inputs.prompt.lengths
         return SequenceLayout(

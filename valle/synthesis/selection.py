@@ -73,8 +73,8 @@ class FirstCandidate:
 class PhoneAlignmentSelector:
     """Joins the parts of the candidates that encode the text best, and shortens long pauses.
 
-    For codecs whose first codes stand for phones, and phonemes as text units. Not in the papers; what it was worth is
-    told in docs/experiments.md.
+    For codecs whose first codes stand for phones, and phonemes as text units. Not in the papers; docs/experiments.md
+    describes its effect.
 
     Attributes:
         phones: (codebook_size,) class of the phone that each first code stands for.
