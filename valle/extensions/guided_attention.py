@@ -2,7 +2,7 @@
 
 Where the data has phoneme times, one head of every block but the first is trained to attend to the phoneme that is
 spoken. In arXiv 1710.08969, section 4, a diagonal stands for these times. The other heads are not affected.
-docs/experiments.md describes its effect.
+Its effect has not been measured by itself.
 """
 
 from __future__ import annotations
