@@ -44,7 +44,7 @@ from valle import audio, codec
 from valle.checkpoint import find_checkpoint, load_model, model_directory
 from valle.cli.common import keep_memory
 from valle.extensions.latent_regression import LatentRegressionNAR
-from valle.generation.cpu_step import NativeTransformer, huge_pages
+from valle.generation.cpu_step import CompiledStep, huge_pages
 from valle.generation.engine import DecodeBatch, GenerationRequest
 from valle.generation.quantization import pack
 from valle.models.ar import AR
@@ -142,8 +142,8 @@ def ar_speed(
         for _ in range(steps):
             decoding.step()
         seconds = time.perf_counter() - begin
-        native = model.transformer if isinstance(model.transformer, NativeTransformer) else None
-        reading = bandwidth(native.memory if native else None)
+        backend = model.step_backend
+        reading = bandwidth(backend.memory if isinstance(backend, CompiledStep) else None)
     cache = decoding.cache
     positions = (
         2 * cache.keys.itemsize * model.config.layers * model.config.dim * batch * (cache.max_position - steps / 2)
@@ -369,9 +369,8 @@ def teacher_forced(model: AR, phonemes: torch.Tensor, codes: torch.Tensor) -> to
     nothing, count = codes[None, :0], torch.tensor([len(phonemes)])
     text = KVCache(model.config, 1, len(phonemes) + model.num_marks, like=model.code_embedding.weight)
     logits = [model.prefill(phonemes[None], count, nothing, torch.tensor([0]), text)]
-    dtype = getattr(model.transformer, "cache_dtype", torch.float32)
     groups = codes.view(-1, model.group_size)
-    cache = KVCache(model.config, 1, text.max_position + len(groups), like=torch.empty(0, dtype=dtype))
+    cache = KVCache(model.config, 1, text.max_position + len(groups), like=torch.empty(0, dtype=model.cache_dtype))
     cache.copy_row([0], text)
     for position, group in enumerate(groups):
         logits.append(model.step(group[None], torch.tensor([position]), cache))

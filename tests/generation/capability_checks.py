@@ -46,8 +46,7 @@ def make_ar(group_size: int) -> AR:
 def logits_of_steps(model: AR, rows: range) -> list[torch.Tensor]:
     """Logits (rows, G, entries) of STEPS decode steps of rows of different lengths, as the engine takes them."""
     size = model.group_size
-    like = torch.empty(0, dtype=getattr(model.transformer, "cache_dtype", torch.float32))
-    cache = KVCache(CONFIG, len(rows), 40, like=like)
+    cache = KVCache(CONFIG, len(rows), 40, like=torch.empty(0, dtype=model.cache_dtype))
     draw = torch.Generator().manual_seed(1)
     codes = torch.randint(0, 50, (MAX_ROWS, STEPS, size), generator=draw)
     for slot, row in enumerate(rows):

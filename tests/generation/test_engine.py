@@ -11,8 +11,8 @@ import torch
 from tests.conftest import TINY, sharpen
 from valle.errors import UserError
 from valle.generation import cuda_graphs
-from valle.generation.cpu_step import NativeTransformer, compile_step
-from valle.generation.cuda_graphs import GraphTransformer
+from valle.generation.cpu_step import CompiledStep, compile_step
+from valle.generation.cuda_graphs import GraphStep
 from valle.generation.engine import GenerationOutput, GenerationRequest, generate, stream
 from valle.generation.quantization import pack
 from valle.models.ar import AR
@@ -160,10 +160,10 @@ def test_compiled_steps_in_float32_give_the_same_codes(size: int, max_batch_toke
 def test_compiled_step_equals_the_transformer(dtype: str, error: float, rows: int) -> None:
     """Rows of different lengths, a step of each: against the whole pass over each row alone."""
     transformer = wide_model(1).transformer
-    native = NativeTransformer(transformer, dtype)
+    compiled = CompiledStep(transformer, dtype)
     lengths = torch.arange(5, 5 + rows)
     before, new = torch.randn(rows, int(lengths.max()), WIDE.dim), torch.randn(rows, 1, WIDE.dim)
-    cache = KVCache(WIDE, rows, 20, like=torch.zeros(0, dtype=native.cache_dtype))
+    cache = KVCache(WIDE, rows, 20, like=torch.zeros(0, dtype=compiled.cache_dtype))
     with torch.inference_mode():
         wanted = []
         for row, length in enumerate(lengths.tolist()):
@@ -173,7 +173,7 @@ def test_compiled_step_equals_the_transformer(dtype: str, error: float, rows: in
             cache.copy_row([row], alone)
             whole = torch.cat((before[row : row + 1, :length], new[row : row + 1]), dim=1)
             wanted.append(transformer(whole, causal=True)[:, -1:])
-        given = native(new, cache=cache)
+        given = compiled(new, mask=None, cache=cache)
     expected = torch.cat(wanted)
     assert (given - expected).norm() / expected.norm() < error
     if dtype != "float32":
@@ -218,7 +218,7 @@ def test_graphs_of_fixed_shape_give_the_same_codes(size: int, monkeypatch: pytes
     monkeypatch.setattr(cuda_graphs, "POSITIONS", 48)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     plain, graphed = model_of_groups(size), model_of_groups(size)
-    graphed.transformer = GraphTransformer(graphed.transformer, mode="default")  # type: ignore[assignment]
+    graphed.step_backend = GraphStep(graphed.transformer, mode="default")
     rows, bounds, seeds = [0, 1, 2], [80, 16, 60], [0, 1, 2]
     one, two = (say(m, rows, bounds, seeds, Sampling(top_p=0.9), max_batch_tokens=200) for m in (plain, graphed))
     for a, b in zip(one, two, strict=True):

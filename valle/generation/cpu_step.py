@@ -135,11 +135,11 @@ def huge_pages(size: int) -> Tensor:
     return torch.frombuffer(memory, dtype=torch.uint8)
 
 
-class NativeTransformer(nn.Module):
-    """Computes what a transformer computes: decode steps by compiled code, longer input (prefill) by the transformer.
+class CompiledStep:
+    """A `StepBackend` of compiled code.
 
     Args:
-        transformer: The AR model's transformer.
+        transformer: The AR model's transformer; its linear layers' weights are copied.
         dtype: float32, bfloat16 or int8, of the linear layers' weights in a step. Keys and values are stored in float32
             with float32 weights, in bfloat16 with the others.
 
@@ -148,9 +148,8 @@ class NativeTransformer(nn.Module):
     """
 
     def __init__(self, transformer: Transformer, dtype: str) -> None:
-        super().__init__()
         self.config = transformer.config
-        self.transformer = transformer
+        self.norm = transformer.norm
         if self.config.dim % ALIGNMENT or self.config.ffn_dim % ALIGNMENT:
             raise UserError(
                 f"--compile: dim {self.config.dim} and ffn_dim {self.config.ffn_dim} must divide by {ALIGNMENT}"
@@ -194,12 +193,8 @@ class NativeTransformer(nn.Module):
         linears = (block.qkv, block.out, block.ffn_in, block.ffn_out)
         return _Layer(*parameters, *(self._linear(layer, dtype) for layer in linears))
 
-    def forward(
-        self, x: Tensor, *, causal: bool = False, mask: Tensor | None = None, cache: KVCache | None = None
-    ) -> Tensor:
-        """Compute `Transformer.forward`. In a step, each row attends to what its row of the cache holds."""
-        if cache is None or x.shape[1] > 1:
-            return self.transformer(x, causal=causal, mask=mask, cache=cache)
+    def __call__(self, x: Tensor, *, mask: Tensor | None, cache: KVCache) -> Tensor:
+        """Run one decode step, see `StepBackend`. The cache's lengths tell what a row attends to, not the mask."""
         if cache.max_position >= cache.max_length or cache.keys.dtype != self.cache_dtype:
             raise ValueError(
                 f"a cache of {cache.keys.dtype} with {cache.max_position} of {cache.max_length} positions filled"
@@ -211,4 +206,4 @@ class NativeTransformer(nn.Module):
             cache.lengths.data_ptr(), cache.keys.data_ptr(), cache.values.data_ptr(), x.data_ptr(),
         )  # fmt: skip
         self._step(ctypes.byref(step), self._layers)
-        return self.transformer.norm(x)
+        return self.norm(x)

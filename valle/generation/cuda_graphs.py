@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from valle.files import cache_directory
 from valle.models.kv_cache import KVCache
@@ -19,18 +19,21 @@ from valle.models.transformer import Transformer
 POSITIONS = 256  # a graph reads a multiple of so many positions
 
 
-class GraphTransformer(nn.Module):
-    """Computes what a transformer computes: decode steps by CUDA graphs, longer input (prefill) by the transformer.
+class GraphStep:
+    """A `StepBackend` of CUDA graphs.
 
     Args:
         transformer: The AR model's transformer.
         mode: Mode of `torch.compile`.
+
+    Attributes:
+        cache_dtype: Dtype of the `KVCache` that a step reads: the weights'.
     """
 
     def __init__(self, transformer: Transformer, mode: str = "reduce-overhead") -> None:
-        super().__init__()
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_directory() / "inductor"))
         self.transformer = transformer
+        self.cache_dtype = next(transformer.parameters()).dtype
         self._graph = torch.compile(self._step, fullgraph=True, dynamic=False, mode=mode)
         # Keys of the cache in use, and views of keys and values by number of positions.
         self._keys: Tensor | None = None
@@ -48,12 +51,8 @@ class GraphTransformer(nn.Module):
         cache = KVCache.from_tensors(keys, values, lengths)
         return self.transformer(x, mask=length_mask(lengths + 1, keys.shape[3])[:, None, None], cache=cache)
 
-    def forward(
-        self, x: Tensor, *, causal: bool = False, mask: Tensor | None = None, cache: KVCache | None = None
-    ) -> Tensor:
-        """Compute `Transformer.forward`. In a step, each row attends to what its row of the cache holds."""
-        if cache is None or x.shape[1] > 1:
-            return self.transformer(x, causal=causal, mask=mask, cache=cache)
+    def __call__(self, x: Tensor, *, mask: Tensor | None, cache: KVCache) -> Tensor:
+        """Run one decode step, see `StepBackend`. The cache's lengths tell what a row attends to, not the mask."""
         positions = min(cache.max_length, (cache.max_position // POSITIONS + 1) * POSITIONS)
         if cache.keys is not self._keys:
             self._keys = cache.keys

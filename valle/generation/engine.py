@@ -104,8 +104,8 @@ class DecodeBatch:
         weight = model.code_embedding.weight
         device = weight.device
         group_size = model.group_size
-        dtype = getattr(model.transformer, "cache_dtype", weight.dtype)
-        self.cache = KVCache(model.config, slots, max_length, like=weight.new_empty(0, dtype=dtype))
+        like = weight.new_empty(0, dtype=model.cache_dtype)
+        self.cache = KVCache(model.config, slots, max_length, like=like)
         self.rows: list[_Row | None] = [None] * slots
         self.slots = torch.arange(slots, device=device)
         self.logits = torch.zeros(slots, group_size, model.codebook_size + 1, device=device)

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from valle.devices import check_device
 from valle.errors import UserError
-from valle.generation.cpu_step import NativeTransformer, can_compile, quantize
-from valle.generation.cuda_graphs import GraphTransformer
+from valle.generation.cpu_step import CompiledStep, can_compile, quantize
+from valle.generation.cuda_graphs import GraphStep
 from valle.models.ar import AR
 from valle.models.nar import NAR
 from valle.models.transformer import Block
@@ -266,9 +266,11 @@ def pack(model: Model, dtype: str, device: str = "cpu", compiled: bool | None = 
             raise UserError(f"dtype int8 is for the CPU; use bfloat16 on {device}")
         model = model.to(target, torch.bfloat16 if dtype == "bfloat16" else torch.float32)
         if compiled and isinstance(model, AR):
-            model.transformer = GraphTransformer(model.transformer)  # type: ignore[assignment]
+            model.step_backend = GraphStep(model.transformer)
         return model
-    native = NativeTransformer(model.transformer, dtype) if compiled and isinstance(model, AR) else None
+    if compiled and isinstance(model, AR):
+        # It reads the weights of the linear layers, which are replaced next.
+        model.step_backend = CompiledStep(model.transformer, dtype)
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.Linear):
@@ -277,8 +279,6 @@ def pack(model: Model, dtype: str, device: str = "cpu", compiled: bool | None = 
             module.attend = attend_by_row
         if isinstance(module, Block) and isinstance(model, NAR) and dtype != "float32" and has_bfloat16_kernels():
             module.attend = attend_in_bfloat16
-    if native is not None:
-        model.transformer = native  # type: ignore[assignment]
     return model
 
 

@@ -14,7 +14,7 @@ from valle.models.config import Layout, TransformerConfig
 from valle.models.kv_cache import KVCache
 from valle.models.positions import PositionalEmbedding
 from valle.models.sequence import Padded, SequenceLayout, concat_padded, length_mask, select_positions
-from valle.models.transformer import Transformer
+from valle.models.transformer import StepBackend, Transformer
 
 
 class AR(nn.Module):
@@ -33,6 +33,7 @@ class AR(nn.Module):
     Attributes:
         eos: Id of the EOS token.
         num_marks: Marks after the text.
+        step_backend: Computes the transformer of decode steps; None: `transformer` does.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class AR(nn.Module):
             self.group_embedding = nn.Linear(group_size * config.dim, config.dim, bias=False)
             self.group_prediction = nn.Linear(config.dim, group_size * config.dim, bias=False)
         self.transformer = Transformer(config)
+        self.step_backend: StepBackend | None = None
         self.head = nn.Linear(config.dim, codebook_size + 1, bias=False)
         if tie_embeddings:
             self.head.weight = self.code_embedding.weight
@@ -76,6 +78,11 @@ class AR(nn.Module):
         """Frames of prompt and target that the model has positions for; None: any number."""
         positions = self.code_positions.max_positions
         return None if positions is None else positions * self.group_size
+
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        """Dtype of the `KVCache` of decode steps."""
+        return self.code_embedding.weight.dtype if self.step_backend is None else self.step_backend.cache_dtype
 
     def forward(self, phonemes: Tensor, phoneme_lengths: Tensor, codes: Tensor, code_lengths: Tensor) -> Tensor:
         """Compute the logits of every group of codes, with teacher forcing.
@@ -238,7 +245,7 @@ class AR(nn.Module):
         Returns:
             Logits of the next group, (batch, G, codebook_size + 1).
         """
-        hidden = self.transformer(self.embed_groups(codes, position), mask=mask, cache=cache)
+        hidden = (self.step_backend or self.transformer)(self.embed_groups(codes, position), mask=mask, cache=cache)
         cache.advance(1, 1)
         return self.predict_group(hidden[:, 0])
 

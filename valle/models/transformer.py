@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,29 @@ from torch.utils.checkpoint import checkpoint
 
 from valle.models.config import TransformerConfig
 from valle.models.kv_cache import KVCache
+
+
+class StepBackend(Protocol):
+    """Another way to compute a decode step of a causal transformer, such as compiled code (`valle.generation`).
+
+    Attributes:
+        cache_dtype: Dtype of the `KVCache` that a step reads and writes.
+    """
+
+    cache_dtype: torch.dtype
+
+    def __call__(self, x: Tensor, *, mask: Tensor | None, cache: KVCache) -> Tensor:
+        """Compute `Transformer.forward` for one position of each row.
+
+        Args:
+            x: (batch, 1, dim).
+            mask: See `Transformer.forward`; each row attends to what its row of the cache holds.
+            cache: Keys and values before x, to which those of x are appended; the caller advances it.
+
+        Returns:
+            (batch, 1, dim).
+        """
+        ...
 
 
 class AdaptiveLayerNorm(nn.Module):
