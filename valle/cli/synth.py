@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from valle.cli.common import Parser, run
 from valle.devices import MAX_SEED, check_seed
 from valle.errors import UserError
+from valle.optional import require
 
 if TYPE_CHECKING:
     from valle.data.textfile import Line
@@ -29,13 +30,22 @@ def _parser() -> Parser:
     data.add_argument(
         "--protocol",
         default="closest",
-        choices=["closest", "reference", "continuation"],
-        help="prompt: the speaker's utterance closest to but not over --prompt-seconds; the one before; "
-        "or the first seconds of the utterance itself, which is continued",
+        type=_protocol,
+        help="which prompt: closest, the speaker's utterance closest to but not over --prompt-seconds; reference, the "
+        "utterance before; or continuation, the first seconds of the utterance itself, which is continued",
     )
     data.add_argument("--prompt-seconds", type=float, help="default: 3; with reference: the whole utterance")
     data.add_argument("--voice-alone", action="store_true", help="do not use the prompts' texts")
     return parser
+
+
+def _protocol(name: str) -> str:
+    """Check the name of a protocol, after `--help` was answered: the definition is imported with numpy."""
+    from valle.evaluation.test_set import PROTOCOLS
+
+    if name not in PROTOCOLS:
+        raise argparse.ArgumentTypeError(f"invalid choice: {name!r} (choose from {', '.join(PROTOCOLS)})")
+    return name
 
 
 def _add_input_options(parser: argparse.ArgumentParser) -> None:
@@ -241,6 +251,7 @@ def _read_prompt(tts: TTS, args: argparse.Namespace) -> Prompt:
 
 
 def _synthesize_data(args: argparse.Namespace, options: SynthesisOptions) -> None:
+    require("rich", "train")
     from valle.cli.synth_test_set import TestSetOptions, synthesize_test_set
 
     test_set_options = TestSetOptions(
@@ -261,15 +272,14 @@ def _synthesize_texts(args: argparse.Namespace, options: SynthesisOptions) -> No
     tts = _load(args)
     encoded = _encode_texts(tts, args, texts)
     prompt = _read_prompt(tts, args)
-    candidates = options.candidates
     for start in range(0, len(encoded), args.batch_size):
         batch = encoded[start : start + args.batch_size]
-        seeds = [(args.seed + candidates * (start + index)) % (MAX_SEED + 1) for index in range(len(batch))]
+        seeds = [(args.seed + options.candidates * (start + index)) % (MAX_SEED + 1) for index in range(len(batch))]
         results = tts.synthesize_batch([text for _, text in batch], [prompt] * len(batch), seeds, options)
         for index, speech in enumerate(results):
-            path, _ = batch[index // candidates]
-            if candidates > 1:
-                path = path.with_stem(f"{path.stem}-{index % candidates + 1}")
+            path, _ = batch[index // options.candidates]
+            if options.candidates > 1:
+                path = path.with_stem(f"{path.stem}-{index % options.candidates + 1}")
             speech.audio.save(path)
             verdict = f", {speech.quality.verdict}" if speech.quality else ""
             print(f"{path}: {speech.audio.duration:.2f} s{verdict}")

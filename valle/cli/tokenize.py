@@ -6,6 +6,7 @@ from pathlib import Path
 
 from valle.cli.common import Parser, run
 from valle.errors import UserError
+from valle.optional import require
 
 
 def _parser() -> Parser:
@@ -29,6 +30,9 @@ def _main() -> None:
     if args.shard_size < 1:
         raise UserError(f"--shard-size {args.shard_size}: must be at least 1")
 
+    # Before anything is written.
+    require("lhotse", "train")
+    require("rich", "train")
     # Imported late, so that --help does not wait for torch.
     from valle import codec
     from valle.data.tokenizer import Tokenizer

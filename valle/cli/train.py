@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from valle.cli.common import run
+from valle.optional import require
 
 
 def _main() -> None:
+    # Lightning's command line consists of its parsers.
+    require("jsonargparse", "train")
     from valle.training.cli import train
 
     train()
 
 
 def main() -> None:
+    """Run the command."""
     run(_main)

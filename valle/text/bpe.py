@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from valle.errors import UserError
+from valle.optional import require
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -26,14 +27,13 @@ def train_bpe(texts: Iterable[str], size: int) -> str:
         The tokenizer as JSON.
 
     Raises:
-        UserError: `size` is less than the number of different characters.
+        UserError: `size` is less than the number of different characters, or the package tokenizers is not installed.
     """
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=[UNKNOWN], show_progress=False)
+    package: Any = require("tokenizers", "train")
+    tokenizer = package.Tokenizer(package.models.BPE(unk_token=UNKNOWN))
+    tokenizer.normalizer = package.normalizers.Lowercase()
+    tokenizer.pre_tokenizer = package.pre_tokenizers.Metaspace()
+    trainer = package.trainers.BpeTrainer(vocab_size=size, special_tokens=[UNKNOWN], show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     if tokenizer.get_vocab_size() > size:
         raise UserError(f"{size} units are fewer than the text has characters; {tokenizer.get_vocab_size()} are needed")
@@ -45,6 +45,8 @@ def read_bpe(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8")
         _load(text)
+    except UserError:
+        raise
     # `tokenizers` raises a plain Exception for a file that it cannot parse.
     except Exception as error:
         reason = error.strerror if isinstance(error, OSError) else "is no tokenizer"
@@ -54,9 +56,7 @@ def read_bpe(path: Path) -> str:
 
 @cache
 def _load(tokenizer: str) -> Tokenizer:
-    from tokenizers import Tokenizer
-
-    return Tokenizer.from_str(tokenizer)
+    return require("tokenizers", "train").Tokenizer.from_str(tokenizer)
 
 
 def bpe_symbols(tokenizer: str) -> list[str]:

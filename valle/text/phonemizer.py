@@ -21,21 +21,25 @@ def _backend(language: str):
 
     EspeakWrapper.set_library(espeakng_loader.get_library_path())
     EspeakWrapper.set_data_path(espeakng_loader.get_data_path())
-    if not EspeakBackend.is_supported_language(language):
-        raise UserError(
-            f"language {language!r}: not supported by espeak-ng; use a tag such as en-us, en-gb, de or fr-fr"
-        )
     # The package warns of differences in the number of words, which do not matter here.
     logger = logging.getLogger("valle.phonemizer")
     logger.setLevel(logging.ERROR)
-    return EspeakBackend(
-        language,
-        preserve_punctuation=True,
-        punctuation_marks=PUNCTUATION,
-        with_stress=True,
-        language_switch="remove-flags",
-        logger=logger,
-    )
+    try:
+        return EspeakBackend(
+            language,
+            preserve_punctuation=True,
+            punctuation_marks=PUNCTUATION,
+            with_stress=True,
+            language_switch="remove-flags",
+            logger=logger,
+        )
+    except RuntimeError as error:
+        # Asked only now: each question starts espeak-ng anew.
+        if EspeakBackend.is_supported_language(language):
+            raise
+        raise UserError(
+            f"language {language!r}: not supported by espeak-ng; use a tag such as en-us, en-gb, de or fr-fr"
+        ) from error
 
 
 def phonemize(texts: list[str], language: str = "en-us") -> list[list[str]]:

@@ -24,9 +24,11 @@ class Vocabulary:
         self._ids = {symbol: index for index, symbol in enumerate(symbols)}
 
     def __len__(self) -> int:
+        """Return the number of ids, padding included."""
         return len(self.symbols)
 
     def __eq__(self, other: object) -> bool:
+        """Return whether the other is a vocabulary with the same symbols in the same order."""
         return isinstance(other, Vocabulary) and self.symbols == other.symbols
 
     def encode(self, symbols: list[str]) -> list[int]:
