@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from valle.cli import prepare_corpora, prepare_selections
 from valle.cli.common import Parser, run
 from valle.devices import check_seed
 from valle.errors import UserError
@@ -15,45 +14,17 @@ from valle.errors import UserError
 if TYPE_CHECKING:
     from valle.data.kaldi import Report
 
-# Subcommands of the corpora, and their names.
-CORPORA = {"libritts": "LibriTTS", "librispeech": "LibriSpeech", "ljspeech": "LJSpeech", "vctk": "VCTK"}
-# The corpus generator of the recipe `mini`, in a source checkout.
-SPOKEN_FOLDER = Path(__file__).parents[2] / "egs" / "mini" / "local"
-
 
 def _parser() -> Parser:
     """The parser of the command; each subcommand sets `function`, which runs it."""
     parser = Parser(prog="valle-prepare", description="Make, check, repair and split Kaldi data directories.")
     commands = parser.add_subparsers(dest="command", required=True)
-    _add_corpora(commands)
+    prepare_corpora.add_commands(commands)
     _add_checks(commands)
-    _add_selections(commands)
+    prepare_selections.add_commands(commands)
     _add_annotations(commands)
     _add_derived_data(commands)
     return parser
-
-
-def _add_corpora(commands: argparse._SubParsersAction) -> None:
-    """Subcommands that make data directories of corpora."""
-    for command, name in CORPORA.items():
-        corpus = commands.add_parser(command, help=f"make data directories of {name}")
-        corpus.add_argument("corpus", type=Path, help="folder of the unpacked corpus")
-        corpus.add_argument("output", type=Path, help="folder; a data directory OUTPUT/PART is written for each part")
-        corpus.add_argument("--parts", help="comma-separated parts such as train-clean-100,dev-clean; default: all")
-        corpus.set_defaults(function=_prepare_corpus)
-    listed = commands.add_parser("list", help="make a data directory of your own recordings and their transcripts")
-    listed.add_argument(
-        "list", type=Path, help="lines FILE|TEXT or FILE|SPEAKER|TEXT, with files relative to the folder of the list"
-    )
-    listed.add_argument("output", type=Path, help="data directory to write")
-    listed.set_defaults(function=_prepare_list)
-    spoken = commands.add_parser("spoken", help="deprecated: use egs/mini/local/spoken.py")
-    spoken.add_argument("output", type=Path, help="folder for wav/, train/, valid/, test_seen/ and test_unseen/")
-    spoken.add_argument("--voices", type=int, help="training voices; default: all")
-    spoken.add_argument("--utterances", type=int, default=100, help="training utterances per voice")
-    spoken.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes")
-    spoken.add_argument("--jobs", type=int, default=2, help="processes")
-    spoken.set_defaults(function=_generate_spoken)
 
 
 def _add_checks(commands: argparse._SubParsersAction) -> None:
@@ -67,29 +38,6 @@ def _add_checks(commands: argparse._SubParsersAction) -> None:
     fix.add_argument("directory", type=Path, help="data directory")
     fix.add_argument("--language", default="en-us", help="espeak-ng language tag of the texts")
     fix.set_defaults(function=_fix)
-
-
-def _add_selections(commands: argparse._SubParsersAction) -> None:
-    """Subcommands that select utterances."""
-    split = commands.add_parser("split", help="hold out speakers, all of whose utterances are removed, or utterances")
-    split.add_argument("directory", type=Path, help="data directory")
-    split.add_argument("rest", type=Path, help="data directory to write, with the other utterances")
-    split.add_argument("held_out", type=Path, help="data directory to write, with the held-out utterances")
-    amount = split.add_mutually_exclusive_group(required=True)
-    amount.add_argument("--speakers", type=int, help="number of random speakers to hold out")
-    amount.add_argument("--speaker-list", type=Path, help="file of the speakers to hold out, one per line")
-    amount.add_argument("--utterances", type=int, help="number of random utterances to hold out, of any speaker")
-    split.add_argument("--seed", type=int, default=0, help="seed of the selection")
-    split.set_defaults(function=_split)
-    subset = commands.add_parser(
-        "subset", help="select utterances by duration, for example the papers' 4 to 10 seconds, or by alignment"
-    )
-    subset.add_argument("directory", type=Path, help="data directory")
-    subset.add_argument("output", type=Path, help="data directory to write")
-    subset.add_argument("--min-seconds", type=float, default=4.0, help="minimum duration")
-    subset.add_argument("--max-seconds", type=float, default=10.0, help="maximum duration")
-    subset.add_argument("--aligned", action="store_true", help="select only aligned utterances (phones.ctm)")
-    subset.set_defaults(function=_subset)
 
 
 def _add_annotations(commands: argparse._SubParsersAction) -> None:
@@ -125,35 +73,6 @@ def _add_derived_data(commands: argparse._SubParsersAction) -> None:
     bpe.add_argument("output", type=Path, help="file of the units, for `--data.init_args.bpe` of valle-train")
     bpe.add_argument("--size", type=int, default=2000, help="number of units")
     bpe.set_defaults(function=_train_bpe)
-
-
-def _prepare_corpus(args: argparse.Namespace) -> None:
-    from valle.data.corpora import prepare
-
-    parts = args.parts.split(",") if args.parts else None
-    for part, count in prepare(args.command, args.corpus, args.output, parts).items():
-        print(f"{args.output / part}: {count} utterances")
-
-
-def _prepare_list(args: argparse.Namespace) -> None:
-    from valle.data.corpora import prepare_list
-
-    print(f"{args.output}: {prepare_list(args.list, args.output)} utterances")
-
-
-def _generate_spoken(args: argparse.Namespace) -> None:
-    script = SPOKEN_FOLDER / "spoken.py"
-    if not script.is_file():
-        raise UserError(
-            "valle-prepare spoken: the corpus generator is not installed with the package; "
-            "run egs/mini/local/spoken.py of the source code"
-        )
-    message = f"valle-prepare spoken is deprecated; use: python {script} with the same options"
-    warnings.warn(message, FutureWarning, stacklevel=1)
-    sys.path.append(str(SPOKEN_FOLDER))
-    import spoken
-
-    spoken.generate(args)
 
 
 def _validate(args: argparse.Namespace) -> None:
@@ -192,38 +111,6 @@ def _print_problems(report: Report) -> None:
 def _count(number: int, name: str) -> str:
     """A number with its noun: "1 error", "2 errors"."""
     return f"{number} {name}{'' if number == 1 else 's'}"
-
-
-def _split(args: argparse.Namespace) -> None:
-    from valle.data import kaldi
-
-    utterances = kaldi.read(args.directory)
-    if args.speakers is not None:
-        rest, held_out = kaldi.split(utterances, args.speakers, args.seed)
-    elif args.speaker_list is not None:
-        rest, held_out = kaldi.split_listed(utterances, args.speaker_list)
-    else:
-        rest, held_out = kaldi.split_utterances(utterances, args.utterances, args.seed)
-    for directory, part in ((args.rest, rest), (args.held_out, held_out)):
-        kaldi.write(directory, part)
-        print(f"{directory}: {len(part)} utterances")
-
-
-def _subset(args: argparse.Namespace) -> None:
-    from valle.data import kaldi
-
-    utterances = kaldi.with_durations(kaldi.read(args.directory))
-    selected = [u for u in utterances if args.min_seconds <= (u.duration or 0) <= args.max_seconds]
-    if not selected:
-        raise UserError(
-            f"{args.directory}: no utterance lasts {args.min_seconds} to {args.max_seconds} s; widen the bounds"
-        )
-    selected = [u for u in selected if u.phones or not args.aligned]
-    if not selected:
-        raise UserError(f"{args.directory}: none of these utterances is aligned; run valle-prepare align first")
-    kaldi.write(args.output, selected)
-    hours = sum(u.duration or 0 for u in selected) / 3600
-    print(f"{args.output}: {len(selected)} of {len(utterances)} utterances, {hours:.2f} hours")
 
 
 def _align(args: argparse.Namespace) -> None:

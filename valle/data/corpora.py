@@ -1,13 +1,14 @@
-"""Make data directories of published corpora, with Lhotse's recipes, and of lists of recordings."""
+"""Make data directories of published corpora, most with Lhotse's recipes, and of lists of recordings."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from valle import audio
-from valle.data import kaldi
+from valle.data import audiobooks, kaldi
 from valle.data.utterance import Utterance
 from valle.errors import UserError
 from valle.files import read_text
@@ -25,10 +26,10 @@ def prepare(corpus: str, directory: Path, output: Path, parts: list[str] | None 
     """Write a data directory `output/<part>` for each part of a corpus.
 
     Args:
-        corpus: "libritts", "librispeech", "ljspeech" or "vctk".
+        corpus: "libritts", "librispeech", "ljspeech", "vctk", "libriheavy" or "librilight".
         directory: Folder of the unpacked corpus.
-        output: Folder for the data directories.
-        parts: Parts of the corpus; None for all. Only LibriTTS and LibriSpeech have parts.
+        output: Folder for the data directories. Those of LibriLight have no transcripts.
+        parts: Parts of the corpus; None for all. LJSpeech and VCTK have no parts.
 
     Returns:
         The number of utterances of each part.
@@ -38,15 +39,10 @@ def prepare(corpus: str, directory: Path, output: Path, parts: list[str] | None 
     """
     if not directory.is_dir():
         raise UserError(f"{directory}: no such folder; give the folder of the unpacked {corpus}")
-    try:
-        manifests = _manifests(corpus, directory, parts)
-    except (AssertionError, FileNotFoundError, ValueError, IndexError) as error:
-        raise UserError(f"{directory}: not {corpus} as it is distributed ({str(error).splitlines()[0]})") from error
     counts = {}
-    for part, manifest in manifests.items():
-        utterances = _utterances(manifest["recordings"], manifest["supervisions"])
+    for part, utterances in _parts(corpus, directory, parts):
         if not utterances:
-            raise UserError(f"{directory}: part {part!r} contains no transcribed recordings; unpack the corpus again")
+            raise UserError(f"{directory}: part {part!r} contains no usable recordings; unpack the corpus again")
         kaldi.write(output / part, utterances)
         counts[part] = len(utterances)
     return counts
@@ -105,6 +101,33 @@ def _parse_line(path: Path, number: int, line: str) -> Utterance:
     )
 
 
+def _parts(corpus: str, directory: Path, parts: list[str] | None) -> Iterator[tuple[str, list[Utterance]]]:
+    """The utterances of each part of a corpus, one part at a time: those of audiobooks have millions."""
+    if corpus == "libriheavy":
+        for part in _choose(parts, audiobooks.libriheavy_parts(directory), directory, "libriheavy_cuts_PART.jsonl.gz"):
+            yield part, audiobooks.read_libriheavy(directory, part)
+    elif corpus == "librilight":
+        for part in _choose(parts, audiobooks.librilight_parts(directory), directory, "PART/SPEAKER/BOOK/*.flac"):
+            yield part, audiobooks.read_librilight(directory, part)
+    else:
+        try:
+            manifests = _manifests(corpus, directory, parts)
+        except (AssertionError, FileNotFoundError, ValueError, IndexError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{directory}: not {corpus} as it is distributed ({reason})") from error
+        for part, manifest in manifests.items():
+            yield part, _utterances(manifest["recordings"], manifest["supervisions"])
+
+
+def _choose(parts: list[str] | None, available: list[str], directory: Path, files: str) -> list[str]:
+    """The parts to prepare: `parts`, or all that are available; `files` is the pattern of the corpus's files."""
+    if parts and (missing := sorted(set(parts) - set(available))):
+        raise UserError(f"{directory}: has no part {missing[0]!r}; it has {', '.join(available) or 'none'}")
+    if not available:
+        raise UserError(f"{directory}: contains no {files}; give the folder of the unpacked corpus")
+    return parts or available
+
+
 def _manifests(corpus: str, directory: Path, parts: list[str] | None) -> dict[str, dict[str, Any]]:
     """Lhotse's recordings and supervisions of each part of a corpus."""
     from lhotse import recipes
@@ -112,12 +135,9 @@ def _manifests(corpus: str, directory: Path, parts: list[str] | None) -> dict[st
     if corpus in ("libritts", "librispeech"):
         pattern = {"libritts": "*/*/*/*.wav", "librispeech": "*/*/*/*.flac"}[corpus]
         available = sorted({path.parts[-4] for path in directory.glob(pattern)})
-        if parts and (missing := sorted(set(parts) - set(available))):
-            raise UserError(f"{directory}: has no part {missing[0]!r}; it has {', '.join(available) or 'none'}")
-        if not available:
-            raise UserError(f"{directory}: not {corpus}; expected PART/SPEAKER/CHAPTER/ folders with recordings")
+        chosen = _choose(parts, available, directory, pattern.replace("*/*/*", "PART/SPEAKER/CHAPTER"))
         prepare_parts = recipes.prepare_libritts if corpus == "libritts" else recipes.prepare_librispeech
-        return prepare_parts(directory, dataset_parts=parts or available)
+        return prepare_parts(directory, dataset_parts=chosen)
     if parts:
         raise UserError(f"--parts: {corpus} has no parts; leave it out")
     if corpus == "ljspeech":

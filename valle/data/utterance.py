@@ -31,7 +31,7 @@ class Utterance:
     Attributes:
         id: Name of the utterance, unique in its corpus and usable as a file name.
         path: Audio file.
-        text: Transcript.
+        text: Transcript; "" if it is not available.
         speaker: Name of the speaker.
         start: Start in the audio file, in seconds.
         end: End in the audio file, in seconds; None for the end of the file.

@@ -17,7 +17,7 @@ files of Kaldi's may be in the directory: `check` compares them with these, and 
 
 from valle.data.kaldi.checker import Report, check
 from valle.data.kaldi.directory import BACKUP, fix, read, validate, with_durations
-from valle.data.kaldi.splits import split, split_listed, split_utterances
+from valle.data.kaldi.splits import sample_hours, sample_per_speaker, split, split_listed, split_utterances
 from valle.data.kaldi.writer import write
 from valle.data.utterance import MAX_DURATION, AudioSegment, Utterance
 
@@ -30,6 +30,8 @@ __all__ = [
     "check",
     "fix",
     "read",
+    "sample_hours",
+    "sample_per_speaker",
     "split",
     "split_listed",
     "split_utterances",

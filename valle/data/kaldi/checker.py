@@ -52,7 +52,14 @@ class Report:
         return [problem for problem in self.problems if problem.warning]
 
 
-def check(directory: Path, *, contents: bool = True, allow_pipes: bool = False, language: str = "en-us") -> Report:
+def check(
+    directory: Path,
+    *,
+    contents: bool = True,
+    allow_pipes: bool = False,
+    language: str = "en-us",
+    transcribed: bool = True,
+) -> Report:
     """Check a data directory.
 
     Args:
@@ -61,6 +68,7 @@ def check(directory: Path, *, contents: bool = True, allow_pipes: bool = False, 
             the directory itself are checked, which takes a fraction of the time.
         allow_pipes: Whether pipes in wav.scp are warnings instead of errors.
         language: espeak-ng language tag of the texts.
+        transcribed: Whether every utterance must have a transcript.
 
     Returns:
         All problems, and the usable utterances.
@@ -70,13 +78,16 @@ def check(directory: Path, *, contents: bool = True, allow_pipes: bool = False, 
     """
     if not directory.is_dir():
         raise UserError(f"{directory}: no such data directory; check the path")
-    tables = Tables(directory, REQUIRED, OPTIONAL)
+    # The file whose keys are the utterances.
+    keys_of = "text" if transcribed else "utt2spk"
+    required = REQUIRED if transcribed else tuple(name for name in REQUIRED if name != "text")
+    tables = Tables(directory, required, OPTIONAL if transcribed else (*OPTIONAL, "text"))
     recordings = Recordings(tables, read_headers=contents, allow_pipes=allow_pipes)
     report = Report(listed=len(tables.rows("text").keys() | tables.rows("utt2spk").keys()))
-    if all(name in tables for name in ("wav.scp", "text", "utt2spk")):
-        reader = _UtteranceReader(tables, recordings, contents=contents, language=language)
+    if all(name in tables for name in ("wav.scp", keys_of, "utt2spk")):
+        reader = _UtteranceReader(tables, recordings, keys_of=keys_of, contents=contents, language=language)
         report.utterances = reader.read()
-        compare_keys(tables)
+        compare_keys(tables, keys_of)
         check_speakers(tables)
         report.others = check_other_files(tables, recordings.lengths, contents=contents)
     report.problems = tables.all_problems()
@@ -86,9 +97,10 @@ def check(directory: Path, *, contents: bool = True, allow_pipes: bool = False, 
 class _UtteranceReader:
     """Combines the lines of all files into utterances."""
 
-    def __init__(self, tables: Tables, recordings: Recordings, *, contents: bool, language: str) -> None:
+    def __init__(self, tables: Tables, recordings: Recordings, *, keys_of: str, contents: bool, language: str) -> None:
         self.tables = tables
         self.recordings = recordings
+        self.keys_of = keys_of
         self.contents = contents
         self.language = language
 
@@ -98,14 +110,14 @@ class _UtteranceReader:
         prompts = read_prompts(self.tables)
         key_of_id: dict[str, str] = {}
         utterances = []
-        for key, row in self.tables.rows("text").items():
+        for key, row in self.tables.rows(self.keys_of).items():
             utterance = self._utterance(key, row)
             if utterance is None:
                 continue
             # Two keys can become the same id when characters that cannot be in a file name are replaced.
             if utterance.id in key_of_id:
                 message = f"{key!r} would be renamed to {utterance.id!r}, the id of {key_of_id[utterance.id]!r}"
-                self.tables.add_problem("text", row.line, message)
+                self.tables.add_problem(self.keys_of, row.line, message)
                 continue
             key_of_id[utterance.id] = key
             utterances.append(replace(utterance, phones=phones.get(key), prompt=prompts.get(key)))
@@ -114,11 +126,12 @@ class _UtteranceReader:
     def _utterance(self, key: str, row: Row) -> Utterance | None:
         """Combine the lines of one utterance; None if one is missing or unusable."""
         # All parts are read before one is dropped, so that one pass reports every problem.
-        text = self._text(key, row)
+        text_row = self.tables.rows("text").get(key)
+        text = self._text(key, text_row) if text_row is not None else ""
         speaker = self._speaker(key)
         utterance_id = self._id(key, row)
         segment = self.recordings.segment(key)
-        if segment is None or not text or speaker is None:
+        if segment is None or speaker is None or (text_row is not None and not text):
             return None
         path = self.recordings.path(segment.recording)
         if path is None:
@@ -127,7 +140,7 @@ class _UtteranceReader:
         if self.contents and duration is not None and duration > MAX_DURATION:
             limit = f"valle-tokenize accepts at most {MAX_DURATION:g} s"
             message = f"{key!r} lasts {duration:.1f} s; {limit}: split it with a segments file"
-            self.tables.add_problem("text", row.line, message)
+            self.tables.add_problem(self.keys_of, row.line, message)
             return None
         return Utterance(
             id=utterance_id,
@@ -145,7 +158,7 @@ class _UtteranceReader:
         problem = file_name_problem(key)
         if problem is None:
             return key
-        self.tables.add_problem("text", row.line, f"{key!r} {problem}; ids are used as file names")
+        self.tables.add_problem(self.keys_of, row.line, f"{key!r} {problem}; ids are used as file names")
         return make_file_name(key)
 
     def _text(self, key: str, row: Row) -> str:

@@ -13,23 +13,28 @@ SPEAKER_FILES = ("cmvn.scp", "spk2gender", "spk2warp")
 RECORDING_FILES = ("reco2dur", "reco2file_and_channel")
 
 
-def compare_keys(tables: Tables) -> None:
-    """Record every key that a file names and another file lacks."""
-    utterances = set(tables.rows("text"))
-    tables["text"].compare_keys(set(tables.rows("utt2spk")), "utt2spk")
-    tables["utt2spk"].compare_keys(utterances, "text")
+def compare_keys(tables: Tables, keys_of: str = "text") -> None:
+    """Record every key that a file names and another file lacks.
+
+    Args:
+        tables: Files of the data directory; receive the problems.
+        keys_of: File whose keys are the utterances.
+    """
+    utterances = set(tables.rows(keys_of))
+    tables[keys_of].compare_keys(set(tables.rows("utt2spk")), "utt2spk")
+    tables["utt2spk"].compare_keys(utterances, keys_of)
     if "segments" in tables:
         segments = tables.rows("segments")
-        tables["segments"].compare_keys(utterances, "text")
-        tables["text"].compare_keys(set(segments), "segments")
+        tables["segments"].compare_keys(utterances, keys_of)
+        tables[keys_of].compare_keys(set(segments), "segments")
         recordings = {row.fields()[0] for row in segments.values() if row.value}
         tables["wav.scp"].compare_keys(recordings, "segments")
     else:
-        tables["wav.scp"].compare_keys(utterances, "text")
-        tables["text"].compare_keys(set(tables.rows("wav.scp")), "wav.scp")
+        tables["wav.scp"].compare_keys(utterances, keys_of)
+        tables[keys_of].compare_keys(set(tables.rows("wav.scp")), "wav.scp")
     if "utt2dur" in tables:
-        tables["utt2dur"].compare_keys(utterances, "text")
-        tables["text"].compare_keys(set(tables.rows("utt2dur")), "utt2dur")
+        tables["utt2dur"].compare_keys(utterances, keys_of)
+        tables[keys_of].compare_keys(set(tables.rows("utt2dur")), "utt2dur")
 
 
 def check_speakers(tables: Tables) -> None:

@@ -34,11 +34,12 @@ def validate(directory: str | Path, *, allow_pipes: bool = False, language: str 
     return [str(problem) for problem in report.errors]
 
 
-def read(directory: str | Path) -> list[Utterance]:
+def read(directory: str | Path, *, transcribed: bool = True) -> list[Utterance]:
     """Read the utterances of a data directory. The audio files are not opened.
 
     Args:
         directory: Data directory.
+        transcribed: Whether every utterance must have a transcript; otherwise the text may be "".
 
     Returns:
         The utterances, sorted by id.
@@ -46,7 +47,7 @@ def read(directory: str | Path) -> list[Utterance]:
     Raises:
         UserError: The directory has an error or contains no utterances; the message names the first error.
     """
-    report = check(Path(directory), contents=False)
+    report = check(Path(directory), contents=False, transcribed=transcribed)
     if report.errors:
         more = f" (and {len(report.errors) - 1} more)" if len(report.errors) > 1 else ""
         raise UserError(f"{report.errors[0]}{more}; see valle-prepare validate, and fix")

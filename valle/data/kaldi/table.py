@@ -189,7 +189,8 @@ class Tables:
         self.problems: list[Problem] = []
         for name in required:
             if not (directory / name).is_file():
-                self.add_problem(name, None, "missing")
+                remedy = "; valle-prepare transcribe adds it" if name == "text" else ""
+                self.add_problem(name, None, f"missing{remedy}")
         names = [name for name in (*required, *optional) if (directory / name).is_file()]
         self._tables = {name: Table(directory / name) for name in names}
 

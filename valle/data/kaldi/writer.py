@@ -21,7 +21,8 @@ def write(directory: str | Path, utterances: list[Utterance]) -> None:
 
     segments is written if an utterance is a part of a recording, utt2dur if every duration is available, phones.ctm if
     an utterance is aligned, and utt2prompt if an utterance has a prompt. Otherwise an existing file of that name is
-    removed, because it would contradict the others.
+    removed, because it would contradict the others. Without any transcript, neither is text written, which
+    valle-prepare transcribe adds.
 
     Args:
         directory: Data directory, created if it does not exist.
@@ -34,17 +35,20 @@ def write(directory: str | Path, utterances: list[Utterance]) -> None:
     directory = Path(directory)
     utterances = sorted(utterances, key=lambda u: u.id.encode())
     seen: set[str] = set()
+    transcribed = not utterances or any(u.text for u in utterances)
     for utterance in utterances:
-        _check_representable(utterance, seen)
+        _check_representable(utterance, seen, transcribed=transcribed)
     tables = _tables(utterances)
+    if not transcribed:
+        del tables["text"]
     for name, lines in tables.items():
         write_text(directory / name, "".join(f"{line}\n" for line in lines))
-    for name in (*OPTIONAL, "phones.ctm"):
+    for name in (*OPTIONAL, "phones.ctm", "text"):
         if name not in tables:
             (directory / name).unlink(missing_ok=True)
 
 
-def _check_representable(utterance: Utterance, seen: set[str]) -> None:
+def _check_representable(utterance: Utterance, seen: set[str], *, transcribed: bool) -> None:
     """Raise UserError for an utterance that the files cannot represent; `seen` collects the ids."""
     name = f"utterance {utterance.id!r}"
     if problem := file_name_problem(utterance.id):
@@ -56,7 +60,8 @@ def _check_representable(utterance: Utterance, seen: set[str]) -> None:
     for field, value in keys:
         if value.split() != [value]:
             raise UserError(f"{name}: its {field} {value!r} is not one word; rename it")
-    for field, value in (("text", utterance.text), ("path", str(utterance.path))):
+    lines = [("text", utterance.text)] if transcribed else []
+    for field, value in (*lines, ("path", str(utterance.path))):
         if not value or value != value.strip(" \t") or _LINE_BREAK.search(value):
             raise UserError(f"{name}: its {field} {value!r} is not one line; remove line breaks and surrounding spaces")
     for _, start in utterance.phones or ():
