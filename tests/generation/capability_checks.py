@@ -3,8 +3,8 @@
     python -m tests.generation.capability_checks [TARGET]
 
 TARGET: the compiler's option for the instruction set, in place of the one that fits torch's capability. Prints one JSON
-object: for every dtype and backend the rows that differ between a batch and alone, and relative errors of the logits
-against float32 weights.
+object: for every dtype and backend the rows whose logits differ between a batch and a single row, and relative errors
+of the logits compared with those of float32 weights.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from valle.models.nar import NAR, NARInputs
 from valle.models.sequence import Padded
 
 CONFIG = TransformerConfig(layers=2, heads=4, dim=128, ffn_dim=320, dropout=0.0)
-BATCHES = (2, 3, 4, 5, 6, 7, 8, 9, 12, 17)  # rows: every rest of the tiles of three and four rows
+# Numbers of rows, with every remainder of a division into tiles of three and of four rows.
+BATCHES = (2, 3, 4, 5, 6, 7, 8, 9, 12, 17)
 DTYPES = ("float32", "bfloat16", "int8")
 MAX_ROWS = max(BATCHES)
 STEPS = 2
 
 
 def sharpen(model: torch.nn.Module) -> torch.nn.Module:
-    """Larger random weights, so that differences show."""
+    """Scale the random weights up, so that the logits of two computations differ visibly."""
     for parameter in model.parameters():
         if parameter.ndim == 2:
             parameter.mul_(4)
@@ -44,51 +45,55 @@ def make_ar(group_size: int) -> AR:
 
 
 def logits_of_steps(model: AR, rows: range) -> list[torch.Tensor]:
-    """Logits (rows, G, entries) of STEPS decode steps of rows of different lengths, as the engine takes them."""
+    """Compute the logits of STEPS decode steps of rows of different lengths, as the engine does.
+
+    Returns:
+        (row, group, entry) logits of each step.
+    """
     size = model.group_size
     cache = KVCache(CONFIG, len(rows), 40, like=torch.empty(0, dtype=model.cache_dtype))
-    draw = torch.Generator().manual_seed(1)
-    codes = torch.randint(0, 50, (MAX_ROWS, STEPS, size), generator=draw)
+    generator = torch.Generator().manual_seed(1)
+    codes = torch.randint(0, 50, (MAX_ROWS, STEPS, size), generator=generator)
     for slot, row in enumerate(rows):
         phonemes = torch.arange(1, 4 + row % 5)[None]
         prompt = torch.arange(size * (row % 7 + 1))[None]
-        alone = KVCache(CONFIG, 1, 40, like=torch.empty(0))
-        model.prefill(phonemes, torch.tensor([phonemes.shape[1]]), prompt, torch.tensor([prompt.shape[1]]), alone)
-        cache.copy_row([slot], alone)
+        single = KVCache(CONFIG, 1, 40, like=torch.empty(0))
+        model.prefill(phonemes, torch.tensor([phonemes.shape[1]]), prompt, torch.tensor([prompt.shape[1]]), single)
+        cache.copy_row([slot], single)
     position = torch.tensor([row % 7 + 1 for row in rows])
-    found = []
+    logits = []
     for step in range(STEPS):
         mask = None
         if cache.ragged:
             mask = (torch.arange(cache.max_position + 1) <= cache.lengths[:, None])[:, None, None]
-        found.append(model.step(codes[list(rows), step], position + step, cache, mask).float())
-    return found
+        logits.append(model.step(codes[list(rows), step], position + step, cache, mask).float())
+    return logits
 
 
 def rows_that_differ(model: AR) -> list[str]:
-    """`rows of the batch: row` where a row of a batch has other logits than the same row alone."""
-    alone = [logits_of_steps(model, range(row, row + 1)) for row in range(MAX_ROWS)]
+    """List `rows of the batch: row` for every row of a batch whose logits differ from those of the row alone."""
+    singles = [logits_of_steps(model, range(row, row + 1)) for row in range(MAX_ROWS)]
     differing = []
     for rows in BATCHES:
         batch = logits_of_steps(model, range(rows))
         differing += [
             f"{rows}: {row}"
             for row in range(rows)
-            if not all(torch.equal(one[0], several[row]) for one, several in zip(alone[row], batch, strict=True))
+            if not all(torch.equal(one[0], several[row]) for one, several in zip(singles[row], batch, strict=True))
         ]
     return differing
 
 
-def error(wanted: list[torch.Tensor], given: list[torch.Tensor]) -> float:
-    a, b = torch.cat(wanted), torch.cat(given)
-    return float((a - b).norm() / a.norm())
+def relative_error(expected: list[torch.Tensor], actual: list[torch.Tensor]) -> float:
+    """Norm of the difference, divided by the norm of `expected`."""
+    reference = torch.cat(expected)
+    return float((reference - torch.cat(actual)).norm() / reference.norm())
 
 
 def nar_error(dtype: str) -> float:
     torch.manual_seed(0)
     model = sharpen(NAR(12, CONFIG, codebook_size=50)).eval()
-    draw = torch.Generator().manual_seed(1)
-    codes = torch.randint(0, 50, (1, 12, 8), generator=draw)
+    codes = torch.randint(0, 50, (1, 12, 8), generator=torch.Generator().manual_seed(1))
     inputs = NARInputs(
         text=Padded(torch.tensor([[1, 2, 3, 4]]), torch.tensor([4])),
         prompt=Padded(codes[:, :5], torch.tensor([5])),
@@ -96,7 +101,7 @@ def nar_error(dtype: str) -> float:
     )
     stage = torch.tensor([3])
     expected = model(inputs, stage)
-    return error([expected[0]], [pack(model, dtype)(inputs, stage)[0]])
+    return relative_error([expected[0]], [pack(model, dtype)(inputs, stage)[0]])
 
 
 @torch.inference_mode()
@@ -115,12 +120,12 @@ def main() -> None:
         "error": {},
     }
     for size in (1, 2):
-        wanted = logits_of_steps(make_ar(size), range(5))
+        expected = logits_of_steps(make_ar(size), range(5))
         for backend, compiled in backends.items():
             for dtype in DTYPES:
                 model = pack(make_ar(size), dtype, compiled=compiled)
                 name = f"{backend} {dtype} G={size}"
-                result["error"][name] = error(wanted, logits_of_steps(model, range(5)))
+                result["error"][name] = relative_error(expected, logits_of_steps(model, range(5)))
                 result["differing"][name] = rows_that_differ(model)
     print(json.dumps(result))
 

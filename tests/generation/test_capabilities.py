@@ -1,4 +1,4 @@
-"""Synthesis on every kind of processor, and devices and seeds that cannot be used."""
+"""Synthesis with every instruction set, and devices and seeds that cannot be used."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from valle.models.sampling import NARSampling
 from valle.synthesis import Prompt, load
 from valle.synthesis.acoustic import AcousticInput, fill_in_codebooks
 
-# Environment, option of the compiler in place of the default, and whether torch supports the level here.
+# Environment, compiler option in place of the default, and whether this processor supports the level.
 LEVELS = {
     "x86-64-v2": ({"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}, None, True),
     "x86-64-v3": (
@@ -38,12 +38,12 @@ NAR_BOUNDS = {"float32": 1e-5, "bfloat16": 0.04, "int8": 0.1}
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_batch_equals_single_rows_and_logits_are_accurate_at_every_capability(level: str) -> None:
-    """Bit for bit, for 1 to 17 rows, every dtype, compiled and not."""
+    """Bitwise, for 1 to 17 rows, every dtype, with compiled steps and without."""
     environment, target, supported = LEVELS[level]
     if level != "native" and platform.machine() != "x86_64":
         pytest.skip(f"{level} is an x86 instruction set")
     if not supported:
-        pytest.skip(f"this processor has not {level}")
+        pytest.skip(f"this processor does not support {level}")
     done = subprocess.run(
         [sys.executable, "-m", "tests.generation.capability_checks", *([] if target is None else [target])],
         env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
@@ -71,18 +71,18 @@ def test_batch_equals_single_rows_and_logits_are_accurate_at_every_capability(le
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
 def test_all_codebooks_are_the_same_in_a_batch_as_alone(dtype: str) -> None:
     tts = load("small", dtype=dtype)
-    draw = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     texts = ["Yes.", "The old baker sold a golden apple.", "What time is it?"]
     ids = [torch.tensor(tts.encode_text(text).ids) for text in texts]
-    prompts = [torch.randint(0, 500, (100 + 20 * i, 8), generator=draw)[:90] for i in range(3)]
-    first = [torch.randint(0, 500, (frames,), generator=draw) for frames in (9, 40, 23)]
+    prompts = [torch.randint(0, 500, (100 + 20 * i, 8), generator=generator)[:90] for i in range(3)]
+    first = [torch.randint(0, 500, (frames,), generator=generator) for frames in (9, 40, 23)]
     for sampling in (NARSampling(), NARSampling(temperature=1.0)):
         inputs = [AcousticInput(*item) for item in zip(ids, prompts, first, strict=True)]
         with torch.inference_mode():
-            together = fill_in_codebooks(tts.nar, inputs, [1, 2, 3], sampling)
+            batch = fill_in_codebooks(tts.nar, inputs, [1, 2, 3], sampling)
             for row in range(3):
-                (alone,) = fill_in_codebooks(tts.nar, [inputs[row]], [row + 1], sampling)
-                assert torch.equal(together[row], alone)
+                (single,) = fill_in_codebooks(tts.nar, [inputs[row]], [row + 1], sampling)
+                assert torch.equal(batch[row], single)
 
 
 @pytest.mark.parametrize("inputs", [1, 6, 16, 24, 33, 64])
@@ -94,9 +94,10 @@ def test_int8_weights_of_any_size_give_nearly_the_same_outputs(inputs: int, outp
     for positions in (5, 70):
         x = torch.randn(2, positions, inputs)
         with torch.inference_mode():
-            wanted, given = layer(x), Int8WeightLinear(layer)(x)
-        assert given.shape == wanted.shape
-        assert (given - wanted).norm() / wanted.norm() < 0.02
+            expected = layer(x)
+            output = Int8WeightLinear(layer)(x)
+        assert output.shape == expected.shape
+        assert (output - expected).norm() / expected.norm() < 0.02
 
 
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -123,14 +124,14 @@ def test_gpu_index_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("seed", [-1, MAX_SEED + 1, 99999999999999999999])
 def test_seed_out_of_range_is_one_line(seed: int) -> None:
     tts = load("small")
-    voice = Prompt(torch.zeros(100, 8, dtype=torch.long))
-    for work in (
+    prompt = Prompt(torch.zeros(100, 8, dtype=torch.long))
+    for call in (
         lambda: check_seed(seed),
-        lambda: tts.synthesize("Hello.", voice, seed=seed),
-        lambda: next(tts.stream("Hello.", voice, seed=seed)),
+        lambda: tts.synthesize("Hello.", prompt, seed=seed),
+        lambda: next(tts.stream("Hello.", prompt, seed=seed)),
     ):
         with pytest.raises(UserError, match=str(seed)):
-            work()
+            call()
 
 
 @needs_no_gpu
@@ -154,8 +155,8 @@ def test_commands_print_one_line_for_unusable_device_or_seed(arguments: list[str
         audio.write(wave, np.sin(np.arange(16_000) / 20).astype(np.float32) / 4, 16_000)
         more = ["--text", "Hello.", "--prompt", wave, "-o", output]
     else:
-        arguments = ["valle-prepare", "spoken", *arguments[1:]]
-        more = [output]
+        arguments = ["valle-prepare", "subset", *arguments[1:]]
+        more = ["--hours", "1", tmp_path, output]
     done = command(*arguments, *more, check=False)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1, done.stderr
