@@ -2,12 +2,13 @@
 // reading the weights. `valle/models/transformer.py` is the reference implementation that tests compare it with.
 //
 // Weights are float32, bfloat16, or int8 with one scale per output. They are stored in blocks of four outputs whose
-// vectors alternate, so that each thread reads its share sequentially. Sums are float32, or int32 for int8 weights, whose
-// inputs are quantized to 8 bits with one scale per row. Keys and values are float32 or bfloat16.
+// vectors alternate, so that each thread reads its share sequentially. Sums are float32, or int32 for int8 weights,
+// whose inputs are quantized to 8 bits with one scale per row. Keys and values are float32 or bfloat16.
 //
-// Batch invariance: a row's result is bitwise identical for any number of rows and threads. Each sum is therefore written
-// with explicit vectors in one order over the inputs, fused multiply-adds are explicit, and the file is compiled with
-// -ffp-contract=off and without -ffast-math, so that the compiler cannot choose another order for another tile.
+// Batch invariance: a row's result is bitwise identical for any number of rows and threads. Each sum is therefore
+// written with explicit vectors in one order over the inputs, fused multiply-adds are explicit, and the file is
+// compiled with -ffp-contract=off and without -ffast-math, so that the compiler cannot choose another order for another
+// tile.
 
 #include <algorithm>
 #include <cmath>
@@ -131,9 +132,9 @@ inline Floats exp_vector(Floats x) {
     return p * (Floats)exponent;
 }
 
-// The three kinds of weights. `prepare` converts one row of inputs, `dot` adds the products of R rows with `size` inputs of
-// a block of BLOCK_OUTPUTS outputs to `to`, `finish` computes an output from its sum. `size` is a multiple of the values
-// in a vector.
+// The three kinds of weights. `prepare` converts one row of inputs, `dot` adds the products of R rows with `size`
+// inputs of a block of BLOCK_OUTPUTS outputs to `to`, `finish` computes an output from its sum. `size` is a multiple of
+// the values in a vector.
 
 struct Float32 {
     typedef float Weight;
@@ -153,8 +154,8 @@ struct Float32 {
     static float finish(Sum y, float, float, int32_t) { return sum<float>(y); }
 };
 
-// A 32-bit word of two weights becomes two float32 values by a shift and a mask, so inputs are reordered into those of even
-// and those of odd index.
+// A 32-bit word of two weights becomes two float32 values by a shift and a mask, so inputs are reordered into those of
+// even and those of odd index.
 struct BFloat16 {
     typedef bfloat16 Weight;
     typedef float Input;
@@ -184,8 +185,8 @@ struct BFloat16 {
     static float finish(Sum y, float, float, int32_t) { return sum<float>(y); }
 };
 
-// `widen` converts half a vector of int8 values to 16-bit values; `multiply_pairs` multiplies 16-bit values and adds the
-// products of neighbouring pairs.
+// `widen` converts half a vector of int8 values to 16-bit values; `multiply_pairs` multiplies 16-bit values and adds
+// the products of neighbouring pairs.
 #if defined(__AVX512BW__)
 inline __m512i widen(const int8_t* w) { return _mm512_cvtepi8_epi16(load<__m256i>(w)); }
 inline Ints multiply_pairs(__m512i a, __m512i b) { return (Ints)_mm512_madd_epi16(a, b); }
@@ -197,8 +198,9 @@ inline __m128i widen(const int8_t* w) { return _mm_cvtepi8_epi16(_mm_loadl_epi64
 inline Ints multiply_pairs(__m128i a, __m128i b) { return (Ints)_mm_madd_epi16(a, b); }
 #endif
 
-// Sums of int8 products are exact. VNNI takes unsigned inputs: 128 is added to each, and `finish` subtracts it again. The
-// other instruction sets take 16-bit inputs, because the sum of two 8-bit products can overflow the 16 bits of `maddubs`.
+// Sums of int8 products are exact. VNNI takes unsigned inputs: 128 is added to each, and `finish` subtracts it again.
+// The other instruction sets take 16-bit inputs, because the sum of two 8-bit products can overflow the 16 bits of
+// `maddubs`.
 struct Int8 {
     typedef int8_t Weight;
     typedef Ints Sum;
@@ -307,8 +309,8 @@ void average_values(const T* values, const float* scores, int64_t time, int64_t 
     for (int v = 0; v < V; v++) store(sums[v] / total, out + v * LANES);
 }
 
-// Compute the scaled dot products of one query with T keys. Each key's sum has the same order for any T. Several keys are
-// computed together because the additions of one key depend on each other.
+// Compute the scaled dot products of one query with T keys. Each key's sum has the same order for any T. Several keys
+// are computed together because the additions of one key depend on each other.
 template <int T, class Key> void dot_keys(const float* query, const Key* keys, int64_t size, float* scores) {
     int64_t whole = size - size % LANES;
     float scale = 1 / std::sqrt(float(size));
@@ -323,8 +325,8 @@ template <int T, class Key> void dot_keys(const float* query, const Key* keys, i
     }
 }
 
-// Attention of one head's query over the `time` positions that its row has in the cache. `scores` has space for `time` +
-// LANES values.
+// Attention of one head's query over the `time` positions that its row has in the cache. `scores` has space for `time`
+// + LANES values.
 template <class T>
 void attend(const float* query, const T* keys, const T* values, int64_t time, int64_t size, float* scores, float* out) {
     int64_t first = 0;
@@ -334,13 +336,16 @@ void attend(const float* query, const T* keys, const T* values, int64_t time, in
     std::fill(scores + time, scores + time + LANES, max_score);
     for (int64_t t = 0; t < time; t += LANES) store(exp_vector(load<Floats>(scores + t) - max_score), scores + t);
     std::fill(scores + time, scores + time + LANES, 0.0f);
-    Floats totals = {};
-    for (int64_t t = 0; t < time; t += LANES) totals += load<Floats>(scores + t);
-    float total = sum<float>(totals);
+    Floats partial_sums = {};
+    for (int64_t t = 0; t < time; t += LANES) partial_sums += load<Floats>(scores + t);
+    float total = sum<float>(partial_sums);
+    Floats totals = broadcast(total);
     int64_t i = 0;
-    for (; i + 8 * LANES <= size; i += 8 * LANES) average_values<8>(values + i, scores, time, size, broadcast(total), out + i);
-    for (; i + 4 * LANES <= size; i += 4 * LANES) average_values<4>(values + i, scores, time, size, broadcast(total), out + i);
-    for (; i + LANES <= size; i += LANES) average_values<1>(values + i, scores, time, size, broadcast(total), out + i);
+    for (; i + 8 * LANES <= size; i += 8 * LANES)
+        average_values<8>(values + i, scores, time, size, totals, out + i);
+    for (; i + 4 * LANES <= size; i += 4 * LANES)
+        average_values<4>(values + i, scores, time, size, totals, out + i);
+    for (; i + LANES <= size; i += LANES) average_values<1>(values + i, scores, time, size, totals, out + i);
     for (; i < size; i++) {
         float weighted = 0;
         for (int64_t t = 0; t < time; t++) weighted += scores[t] * to_float(values[t * size + i]);
@@ -395,8 +400,8 @@ void tiles(const typename Kind::Input* x, int64_t stride, int64_t rows, const ty
     }
 }
 
-// Compute a thread's share of y = W x + b for all rows, then call then(row, from, to) for the range of outputs. One tile of
-// rows reads a block of weights from start to end; several tiles read it in parts that stay in the L1 cache.
+// Compute a thread's share of y = W x + b for all rows, then call then(row, from, to) for the range of outputs. One
+// tile of rows reads a block of weights from start to end; several tiles read it in parts that stay in the L1 cache.
 template <class Kind, class Then>
 void linear(const Linear& l, const typename Kind::Input* x, const float* scales, int64_t rows, float* y,
             std::vector<typename Kind::Sum>& sums, Then then) {
