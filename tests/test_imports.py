@@ -16,7 +16,7 @@ PACKAGE = ROOT / "valle"
 # Layers from the bottom up. A module imports modules of lower layers, and of its own package.
 LAYERS = [
     {"errors"},
-    {"files", "optional", "devices", "aliases", "streamed_headers"},
+    {"files", "optional", "devices", "aliases", "initialization", "streamed_headers"},
     {"audio"},
     {"text", "codec", "models"},
     {"extensions", "tasks"},

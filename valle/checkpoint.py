@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch.overrides import TorchFunctionMode
 
 from valle.aliases import rename_hyper_parameters, rename_weights
 from valle.errors import UserError
 from valle.extensions.latent_regression import LatentRegressionNAR
 from valle.files import write_text, write_weights
+from valle.initialization import SkipInitialization
 from valle.models.ar import AR
 from valle.models.config import TransformerConfig
 from valle.models.lora import merged
@@ -81,8 +80,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def export_model(run: Path, directory: Path, provenance: dict[str, Any]) -> None:
-    """Write a run's two models to `directory` in half precision, and where they come from: steps of the run, torch's
-    version and `provenance`. Raises UserError when one is missing or damaged."""
+    """Write the two models of a run in half precision, each with a JSON file of its sizes and its provenance.
+
+    Args:
+        run: Run directory, or folder of checkpoints.
+        directory: Folder to write.
+        provenance: Where the models come from, stored beside the steps of the run and torch's version.
+
+    Raises:
+        UserError: A model is missing or damaged.
+    """
     for kind in ("ar", "nar"):
         path = find_checkpoint(run, kind)
         checkpoint = read_checkpoint(path)
@@ -90,18 +97,6 @@ def export_model(run: Path, directory: Path, provenance: dict[str, Any]) -> None
         write_weights(directory / f"{kind}.safetensors", merged(checkpoint["state_dict"]), origin)
         description = {"hyper_parameters": dict(checkpoint["hyper_parameters"]), "provenance": origin}
         write_text(directory / f"{kind}.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
-
-
-class _SkipInitialization(TorchFunctionMode):
-    """Skips the functions of `torch.nn.init`: on the meta device, they would import all of torch's compiler first."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if getattr(func, "__module__", None) == "torch.nn.init":
-            return kwargs["tensor"] if "tensor" in kwargs else args[0]
-        return func(*args, **kwargs)
 
 
 def _build_model(h: dict[str, Any]) -> AR | NAR:
@@ -126,7 +121,7 @@ def load_model(path: Path) -> tuple[AR | NAR, dict[str, Any]]:
     h, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
     try:
         # No memory is allocated and nothing is initialized: the weights are the file's own, read when they are used.
-        with torch.device("meta"), _SkipInitialization():
+        with torch.device("meta"), SkipInitialization():
             model = _build_model(h)
         model.load_state_dict({k.removeprefix("model."): value for k, value in merged(state).items()}, assign=True)
     except (KeyError, RuntimeError) as error:

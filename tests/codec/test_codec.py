@@ -84,6 +84,16 @@ def test_empty_and_two_dimensional_waveforms_are_refused(bundled: base.Codec) ->
             bundled.encode(samples, 16_000)
 
 
+@pytest.mark.parametrize("name", ["mini", "small"])
+def test_loading_samples_no_random_numbers_and_leaves_no_weight_uninitialized(name: str) -> None:
+    before = torch.get_rng_state()
+    first = codec.load(name).network.state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    second = codec.load(name).network.state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert all(torch.isfinite(tensor).all() for tensor in first.values())
+
+
 def test_missing_weights_and_unknown_names_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--codec-dir"):
         codec.load("encodec_24khz", tmp_path)

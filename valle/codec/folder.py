@@ -16,6 +16,7 @@ from valle.codec.quantizer import NO_PHONE
 from valle.codec.trained import TrainedCodec
 from valle.errors import UserError
 from valle.files import write_text, write_weights
+from valle.initialization import SkipInitialization
 
 CONFIG = "codec.json"
 WEIGHTS = "codec.safetensors"
@@ -47,7 +48,8 @@ def load_codec(directory: Path, name: str) -> TrainedCodec:
                 f"codec {name!r}: {directory / file} is missing; a codec folder holds {CONFIG} and {WEIGHTS}"
             )
     try:
-        network = build_network(json.loads((directory / CONFIG).read_text(encoding="utf-8"))["network"])
+        with SkipInitialization():
+            network = build_network(json.loads((directory / CONFIG).read_text(encoding="utf-8"))["network"])
         state = {key: value.float() for key, value in load_file(directory / WEIGHTS).items()}
         missing, unexpected = network.load_state_dict(state, strict=False)
         lacking = [key for key in missing if not key.endswith((*_TRAINING_ONLY, _OPTIONAL))]

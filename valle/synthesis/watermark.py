@@ -20,6 +20,7 @@ from torch import Tensor
 
 from valle.audio import resample
 from valle.errors import UserError
+from valle.initialization import SkipInitialization
 from valle.optional import stand_ins
 
 # Sample rate of Perth's spectrogram in hertz, its window and its hop in samples.
@@ -71,7 +72,8 @@ def _networks() -> tuple[Any, Any]:
     state: dict[str, Tensor] = torch.load(weights, map_location="cpu", weights_only=True)["model"]
     networks = []
     for name, kind in (("encoder", encoder), ("decoder", decoder)):
-        network = kind(config.hidden_size, model.compute_subband_freq(config))
+        with SkipInitialization():
+            network = kind(config.hidden_size, model.compute_subband_freq(config))
         network.load_state_dict({k.partition(".")[2]: v for k, v in state.items() if k.startswith(f"{name}.")})
         networks.append(network.eval())
     return networks[0], networks[1]
