@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from valle.text.normalization.numbers import cardinal, number, ordinal, roman
-from valle.text.normalization.rule import Rule, choice, rule, table
+from valle.text.normalization.rule import Rule, choice, table
 
 # Before a name, with or without a period.
 TITLES = {
@@ -204,30 +204,30 @@ _COUNTED = table("""
 """)
 _ROMAN = r"(?P<roman>[IVXLCDM]+)(?![\w'-])"
 TITLE_RULES: list[Rule] = [
-    rule(rf"(?<![\w.])(?:{choice(NUMBERED)}) ?(?=\d|(?:[IVX]{{2,}}|[VX])\b)",
+    Rule(rf"(?<![\w.])(?:{choice(NUMBERED)}) ?(?=\d|(?:[IVX]{{2,}}|[VX])\b)",
          lambda m: f"{NUMBERED[m[0].strip()]} "),
     # St. and Dr. are streets after a name or a number and not before another name, so streets come before titles.
-    rule(rf"(\d(?:st|nd|rd|th)|\b(?!The|And|Saint|On|At|In|To)[A-Z][a-z]+|\b\d+ [NSEW]\.?) ({choice(STREETS)})\b"
+    Rule(rf"(\d(?:st|nd|rd|th)|\b(?!The|And|Saint|On|At|In|To)[A-Z][a-z]+|\b\d+ [NSEW]\.?) ({choice(STREETS)})\b"
          r"(?:\.|(?=[,;)]|$| (?:NW|NE|SW|SE|in|is|was|and|at|to|near)\b))(?! (?:[A-Z][a-z]+'s|Louis|Paul|Petersburg))", _street),
-    rule(rf"(?<!\w)({choice(TITLES)})\. ?(?=[A-Z\"(])", _title),
-    rule(rf"(?<!\w)({choice(_BARE)}) (?=[A-Z][a-z])", _title),
-    rule(r"(?<!\w)(Mr|Mrs|Ms|Messrs|Dr|Prof)\. ?(?=and |& )", _title),
-    rule(r"\bD\.C\.(?=\s*$)", "DC."),
-    rule(r"(?<![\w.])(?:[A-Z]\.){2,}(?!\w)", _initials),
-    rule(r"(?<![\w.])([A-Z])\.(?= [A-Z])", r"\1"),
+    Rule(rf"(?<!\w)({choice(TITLES)})\. ?(?=[A-Z\"(])", _title),
+    Rule(rf"(?<!\w)({choice(_BARE)}) (?=[A-Z][a-z])", _title),
+    Rule(r"(?<!\w)(Mr|Mrs|Ms|Messrs|Dr|Prof)\. ?(?=and |& )", _title),
+    Rule(r"\bD\.C\.(?=\s*$)", "DC."),
+    Rule(r"(?<![\w.])(?:[A-Z]\.){2,}(?!\w)", _initials),
+    Rule(r"(?<![\w.])([A-Z])\.(?= [A-Z])", r"\1"),
 ]  # fmt: skip
 RULES: list[Rule] = [
-    rule(rf"(?<![\w/.])(?:{choice(w for w in WORDS if w != 'w/')})(?![\w/])\.?", lambda m: _word(m)),
-    rule(r"(?<!\w)w/ ?(?=\w)", "with "),
-    rule(rf"(?<![\w.])(?:{choice(ABBREVIATIONS)})(?!\w)", _abbreviation),
-    rule(rf"\b(?P<name>{choice(_COUNTED)}|{choice(w.lower() for w in _COUNTED)}|{choice(w.upper() for w in _COUNTED)}) {_ROMAN}",
+    Rule(rf"(?<![\w/.])(?:{choice(w for w in WORDS if w != 'w/')})(?![\w/])\.?", lambda m: _word(m)),
+    Rule(r"(?<!\w)w/ ?(?=\w)", "with "),
+    Rule(rf"(?<![\w.])(?:{choice(ABBREVIATIONS)})(?!\w)", _abbreviation),
+    Rule(rf"\b(?P<name>{choice(_COUNTED)}|{choice(w.lower() for w in _COUNTED)}|{choice(w.upper() for w in _COUNTED)}) {_ROMAN}",
          _counted),
-    rule(rf"\b(?P<name>{choice(REIGNING)}) {_ROMAN}", _ruler),
-    rule(r"\b(?:(?P<first>[A-Z][a-z]+) )?(?P<name>[A-Z][a-z]+),? (?P<roman>X{0,3}(?:VI{1,3}|I[VX]|I{2,3})|X{2,3}|XI?V)(?![\w'-])",
+    Rule(rf"\b(?P<name>{choice(REIGNING)}) {_ROMAN}", _ruler),
+    Rule(r"\b(?:(?P<first>[A-Z][a-z]+) )?(?P<name>[A-Z][a-z]+),? (?P<roman>X{0,3}(?:VI{1,3}|I[VX]|I{2,3})|X{2,3}|XI?V)(?![\w'-])",
          _other_roman),
-    rule(r"(?<![\w-])(?P<roman>X{1,3}(?:IX|IV|V?I{1,3})|XI{1,3}|VI{1,3}|I{2,3}|IV|IX)(?![\w'-])",
+    Rule(r"(?<![\w-])(?P<roman>X{1,3}(?:IX|IV|V?I{1,3})|XI{1,3}|VI{1,3}|I{2,3}|IV|IX)(?![\w'-])",
          lambda m: number(str(roman(m["roman"])))),
-    rule(r"(?<=[A-Za-z])/(?=[A-Za-z])", " "),
+    Rule(r"(?<=[A-Za-z])/(?=[A-Za-z])", " "),
 ]  # fmt: skip
 
 

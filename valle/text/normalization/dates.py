@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from valle.text.normalization.numbers import cardinal, ordinal, plural, year
-from valle.text.normalization.rule import Rule, rule, table
+from valle.text.normalization.rule import Rule, table
 
 MONTHS = table("""
     January February March April May June July August September October November December
@@ -120,36 +120,36 @@ def _time_range(match: re.Match[str]) -> str:
 
 _HALF = r"(?P<half>[aApP])\.? ?[mM](?![a-zA-Z])\.?"
 RULES: list[Rule] = [
-    rule(rf"(?<![\w./-]){_YEAR}([-/.])(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?:T(?=\d))?(?![\d-])",
+    Rule(rf"(?<![\w./-]){_YEAR}([-/.])(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?:T(?=\d))?(?![\d-])",
          lambda m: f"{MONTHS[int(m[0][5:7]) - 1]} {ordinal(int(m[0][8:10]))} {year(int(m[0][:4]))}"
          + (" at " if m[0].endswith("T") else "")),
-    rule(rf"(?<![\w./-])(\d{{1,2}})([/.-])(\d{{1,2}})\2({_YEAR}|\d{{2}})(?![\d/.-]*\d)",
+    Rule(rf"(?<![\w./-])(\d{{1,2}})([/.-])(\d{{1,2}})\2({_YEAR}|\d{{2}})(?![\d/.-]*\d)",
          lambda m: _numeric(m[1], m[3], m[4], m[0])),
-    rule(rf"(?<!\w)(?:{'|'.join(DAYS)})\.?(?=,? (?:{_MONTH}|\d))", lambda m: DAYS[m[0].rstrip('.')]),
-    rule(rf"(?<!\w)(?P<month>{_MONTH}) (?P<day>{_DAY})(?:st|nd|rd|th)?(?:-(?P<to>{_DAY})(?:st|nd|rd|th)?)?"
+    Rule(rf"(?<!\w)(?:{'|'.join(DAYS)})\.?(?=,? (?:{_MONTH}|\d))", lambda m: DAYS[m[0].rstrip('.')]),
+    Rule(rf"(?<!\w)(?P<month>{_MONTH}) (?P<day>{_DAY})(?:st|nd|rd|th)?(?:-(?P<to>{_DAY})(?:st|nd|rd|th)?)?"
          rf"(?:(?P<comma>,)? (?P<year>{_YEAR})(?!\w))?(?![\w:]|[.,]\d|%| ?(?:percent|times|miles|people|years)\b)",
          _month_day),
-    rule(rf"(?<!\w)(?P<the>[Tt]he )?(?P<day>{_DAY})(?:st|nd|rd|th)? (?:of )?(?P<month>{_MONTH})"
+    Rule(rf"(?<!\w)(?P<the>[Tt]he )?(?P<day>{_DAY})(?:st|nd|rd|th)? (?:of )?(?P<month>{_MONTH})"
          rf"(?:,? (?P<year>{_YEAR})(?!\w))?(?![\w])", _day_month),
-    rule(rf"(?<!\w)(?P<month>{_MONTH}),? (?P<year>{_YEAR})(?!\w)",
+    Rule(rf"(?<!\w)(?P<month>{_MONTH}),? (?P<year>{_YEAR})(?!\w)",
          lambda m: f"{_month(m['month'])} {year(int(m['year']))}"),
-    rule(rf"(?<!\w)(?:{_ABBREVIATED})\.(?= [a-z\d])", lambda m: _month(m[0])),
-    rule(rf"(?<![\w:])(?P<hour>\d{{1,2}}):(?P<minute>[0-5]\d) ?(?:(?P<first>[aApP])\.?[mM]\.?)? ?- ?(?P<h2>\d{{1,2}})"
+    Rule(rf"(?<!\w)(?:{_ABBREVIATED})\.(?= [a-z\d])", lambda m: _month(m[0])),
+    Rule(rf"(?<![\w:])(?P<hour>\d{{1,2}}):(?P<minute>[0-5]\d) ?(?:(?P<first>[aApP])\.?[mM]\.?)? ?- ?(?P<h2>\d{{1,2}})"
          rf"(?::(?P<m2>[0-5]\d))? ?(?:{_HALF})?(?![\w:])", _time_range),
-    rule(rf"(?<![\w:.])(?P<hour>\d{{1,2}}):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?: ?{_HALF})?(?![\w:])", _time),
-    rule(r"(?<![\w:.,$])(\d{1,2})(?::(\d\d))? ?([aApP])\.?[mM]\.? ?(?:-|to) ?(\d{1,2})(?::(\d\d))? ?([aApP])\.?[mM](?!\w)\.?",
+    Rule(rf"(?<![\w:.])(?P<hour>\d{{1,2}}):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?: ?{_HALF})?(?![\w:])", _time),
+    Rule(r"(?<![\w:.,$])(\d{1,2})(?::(\d\d))? ?([aApP])\.?[mM]\.? ?(?:-|to) ?(\d{1,2})(?::(\d\d))? ?([aApP])\.?[mM](?!\w)\.?",
          lambda m: f"{clock(m[1], m[2] or '0', m[3])} to {clock(m[4], m[5] or '0', m[6])}{_stop(m)}"),
-    rule(rf"(?<![\w:.,$])(?P<hour>\d{{1,2}})(?: ?(?:-|to) ?(?P<to>\d{{1,2}}(?::\d\d)?))? ?{_HALF}", _hours),
-    rule(r"(?<![\w-])'(\d0)'?s(?!\w)", lambda m: decade(m[1])),
-    rule(r"(?<![\w.,])(?<!\d-)(\d{3}0)'?s(?: ?- ?(\d{3}0|\d0)'?s)?(?!\w)",
+    Rule(rf"(?<![\w:.,$])(?P<hour>\d{{1,2}})(?: ?(?:-|to) ?(?P<to>\d{{1,2}}(?::\d\d)?))? ?{_HALF}", _hours),
+    Rule(r"(?<![\w-])'(\d0)'?s(?!\w)", lambda m: decade(m[1])),
+    Rule(r"(?<![\w.,])(?<!\d-)(\d{3}0)'?s(?: ?- ?(\d{3}0|\d0)'?s)?(?!\w)",
          lambda m: decade(m[1]) + (f" to {decade(m[2])}" if m[2] else "")),
-    rule(r"(?<![\w.,$])(?<!\d-)(\d0)'?s(?!\w)", lambda m: decade(m[1])),
-    rule(r"(?<!\w)'(\d\d)(?!\w|')", lambda m: cardinal(int(m[1])) if m[1][0] != "0" else f"oh {cardinal(int(m[1]))}"),
-    rule(rf"(?<![\w.,])({_ERA}) ?(\d{{1,4}})(?!\w)", lambda m: f"{_letters(m[1])} {_era_year(m[2])}"),
-    rule(rf"(?<![\w.,])(\d{{1,4}}) ?({_ERA})(?!\w)", lambda m: f"{_era_year(m[1])} {_letters(m[2])}" + _stop(m)),
-    rule(rf"(?<![\w.,$/-])({_YEAR}) ?[-/] ?({_YEAR}|\d\d)(?![\w/-]|[.,]\d)", lambda m: _years(m)),
-    rule(r"(?<![\w.,$/+-])(1[1-9]\d\d|20\d\d)(?!\w|[,.]\d|[-/]\d|%)", lambda m: year(int(m[1]))),
-    rule(r"(?<=\b[Ii]n )(10\d\d)(?![\w,.]*\d)(?= *[.,;!?]|$| the\b| he\b| she\b| they\b)", lambda m: _old_year(m[1])),
+    Rule(r"(?<![\w.,$])(?<!\d-)(\d0)'?s(?!\w)", lambda m: decade(m[1])),
+    Rule(r"(?<!\w)'(\d\d)(?!\w|')", lambda m: cardinal(int(m[1])) if m[1][0] != "0" else f"oh {cardinal(int(m[1]))}"),
+    Rule(rf"(?<![\w.,])({_ERA}) ?(\d{{1,4}})(?!\w)", lambda m: f"{_letters(m[1])} {_era_year(m[2])}"),
+    Rule(rf"(?<![\w.,])(\d{{1,4}}) ?({_ERA})(?!\w)", lambda m: f"{_era_year(m[1])} {_letters(m[2])}" + _stop(m)),
+    Rule(rf"(?<![\w.,$/-])({_YEAR}) ?[-/] ?({_YEAR}|\d\d)(?![\w/-]|[.,]\d)", lambda m: _years(m)),
+    Rule(r"(?<![\w.,$/+-])(1[1-9]\d\d|20\d\d)(?!\w|[,.]\d|[-/]\d|%)", lambda m: year(int(m[1]))),
+    Rule(r"(?<=\b[Ii]n )(10\d\d)(?![\w,.]*\d)(?= *[.,;!?]|$| the\b| he\b| she\b| they\b)", lambda m: _old_year(m[1])),
 ]  # fmt: skip
 
 

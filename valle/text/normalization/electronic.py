@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from valle.text.normalization.numbers import cardinal, digits, number
-from valle.text.normalization.rule import Rule, choice, rule, table
+from valle.text.normalization.rule import Rule, choice, table
 
 TOP_LEVEL = table("""
     com org net edu gov mil int info biz io ai dev app co uk us ca de fr eu au jp cn in it es nl ch se no nz tv me
@@ -59,21 +59,21 @@ def _version(match: re.Match[str]) -> str:
 
 _DOMAIN = rf"(?:[A-Za-z0-9](?:[\w-]*[A-Za-z0-9])?\.)+(?:{choice(TOP_LEVEL)})(?:\.(?:uk|au|jp|nz|br))?(?![\w-])"
 RULES: list[Rule] = [
-    rule(rf"(?<![\w.])(?:{choice(NAMES)})(?!\w)", lambda m: NAMES[m[0]]),
-    rule(r"https?://[^\s<>\"]+|www\.[^\s<>\"]+", _url, re.IGNORECASE),
-    rule(rf"(?<![\w.])[\w.+-]+@{_DOMAIN}", lambda m: spoken(m[0])),
-    rule(rf"(?<![\w.@-]){_DOMAIN}(?::\d+)?(?:/[^\s<>\",;!?]*[\w/])?", _url),
-    rule(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]*\d)", lambda m: " dot ".join(_octet(p) for p in m[0].split("."))),
-    rule(rf"(?<![\w.])~?/?[\w./-]*\w\.(?:{choice(FILES)})(?!\w)", lambda m: spoken(m[0])),
-    rule(rf"(?<!\w)\.({choice(FILES)})(?!\w)", lambda m: spoken(m[0])),
-    rule(r"(?<!\w)([vV]\.? ?)(\d+(?:\.\d+)+)(?!\w)", _version),
-    rule(r"(?<![\w.,-])()(\d+(?:\.\d+){2,})(?!\w)", _version),
-    rule(r"(?<!\w)#([A-Za-z]\w*)", lambda m: f"hashtag {_camel(m[1])}"),
-    rule(r"(?<!\w)@([A-Za-z]\w*)", lambda m: f"at {spoken(m[1])}"),
-    rule(r"(?<!\w)#(?=\d)", "number "),
-    rule(r"(?<!\w)@ ?(?=\d)", "at "),
-    rule(r"(\w) ?& ?(?=\w)", r"\1 and "),
-    rule(r"(?<=\w) @ (?=\w)", " at "),
+    Rule(rf"(?<![\w.])(?:{choice(NAMES)})(?!\w)", lambda m: NAMES[m[0]]),
+    Rule(r"https?://[^\s<>\"]+|www\.[^\s<>\"]+", _url, re.IGNORECASE),
+    Rule(rf"(?<![\w.])[\w.+-]+@{_DOMAIN}", lambda m: spoken(m[0])),
+    Rule(rf"(?<![\w.@-]){_DOMAIN}(?::\d+)?(?:/[^\s<>\",;!?]*[\w/])?", _url),
+    Rule(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]*\d)", lambda m: " dot ".join(_octet(p) for p in m[0].split("."))),
+    Rule(rf"(?<![\w.])~?/?[\w./-]*\w\.(?:{choice(FILES)})(?!\w)", lambda m: spoken(m[0])),
+    Rule(rf"(?<!\w)\.({choice(FILES)})(?!\w)", lambda m: spoken(m[0])),
+    Rule(r"(?<!\w)([vV]\.? ?)(\d+(?:\.\d+)+)(?!\w)", _version),
+    Rule(r"(?<![\w.,-])()(\d+(?:\.\d+){2,})(?!\w)", _version),
+    Rule(r"(?<!\w)#([A-Za-z]\w*)", lambda m: f"hashtag {_camel(m[1])}"),
+    Rule(r"(?<!\w)@([A-Za-z]\w*)", lambda m: f"at {spoken(m[1])}"),
+    Rule(r"(?<!\w)#(?=\d)", "number "),
+    Rule(r"(?<!\w)@ ?(?=\d)", "at "),
+    Rule(r"(\w) ?& ?(?=\w)", r"\1 and "),
+    Rule(r"(?<=\w) @ (?=\w)", " at "),
 ]
 
 

@@ -6,7 +6,7 @@ import re
 
 from valle.text.normalization.money import LARGE
 from valle.text.normalization.numbers import NUMBER, cardinal, fraction, number
-from valle.text.normalization.rule import Rule, rule
+from valle.text.normalization.rule import Rule
 
 _OPERATORS = {
     "+": "plus", "=": "equals", "×": "times", "*": "times", "÷": "divided by", "±": "plus or minus", "<": "less than",
@@ -59,29 +59,29 @@ def _scaled(match: re.Match[str]) -> str:
 
 # Signs before a number, which later rules read.
 PREFIXES: list[Rule] = [
-    rule(r"(?<!\w)(\+/-|[±]|<=|>=|[≤≥<>]) ?(?=\d)", lambda m: f"{_OPERATORS[m[1]]} "),
-    rule(r"(?<![\w~])[~≈] ?(?=[\d$€£.])", "approximately "),
+    Rule(r"(?<!\w)(\+/-|[±]|<=|>=|[≤≥<>]) ?(?=\d)", lambda m: f"{_OPERATORS[m[1]]} "),
+    Rule(r"(?<![\w~])[~≈] ?(?=[\d$€£.])", "approximately "),
 ]
 RULES: list[Rule] = [
-    rule(r"(?<![\w/.])24/7/365(?![\w/])", _NAMED["24/7/365"]),
-    rule(r"([A-Za-z]|\d+(?:\.\d+)?|\))\^(\{?\(?-?\w+\)?\}?)", _power),
-    rule(r"(?<![\w/.,])(\d+)/(\d+)(?:ths?|rds?)?(?![\w/]|[.,]\d)", _fraction),
-    rule(rf"(?<=[\w)%°]) ?(\+/-|<=|>=|!=|==|[±×÷≤≥≠≈]) ?(?={_OPERAND}|[-(])", lambda m: f" {_OPERATORS[m[1]]} "),
-    rule(rf"(?<={_OPERAND}) ([+=<>*]) (?={_OPERAND}|[-($])", lambda m: f" {_OPERATORS[m[1]]} "),
-    rule(r"(?<=[\d)])([+=*])(?=[\d(])", lambda m: f" {_OPERATORS[m[1]]} "),
-    rule(r"(?<=\b[A-Za-z])([+=*])(?=[A-Za-z\d]\b)", lambda m: f" {_OPERATORS[m[1]]} "),
-    rule(r"(?<=\d) (-) (?=\d+(?:\.\d+)? (?:=|equals))", " minus "),
-    rule(r"(?<=[a-z]) - (?=\d+ (?:=|equals))", " minus "),
-    rule(r"[√∞∑∫∆∂]", lambda m: f" {_ALONE[m[0]]}"),
-    rule(r"(?<![\w)])\+ ?(?=\d)", "plus "),
-    rule(rf"(?<![\w.,])({NUMBER}) ?[x×](?=[.,;!?]|$| (?!\d))", lambda m: f"{number(m[1])} times"),
-    rule(rf"(?<![\w.,-])({NUMBER}) ?-+ ?({NUMBER})(?![\w-]|[.,]\d)", _range),
-    rule(r"(?<![\w.,:])(\d+):(\d+)(?::(\d+))?(?![\w:])",
+    Rule(r"(?<![\w/.])24/7/365(?![\w/])", _NAMED["24/7/365"]),
+    Rule(r"([A-Za-z]|\d+(?:\.\d+)?|\))\^(\{?\(?-?\w+\)?\}?)", _power),
+    Rule(r"(?<![\w/.,])(\d+)/(\d+)(?:ths?|rds?)?(?![\w/]|[.,]\d)", _fraction),
+    Rule(rf"(?<=[\w)%°]) ?(\+/-|<=|>=|!=|==|[±×÷≤≥≠≈]) ?(?={_OPERAND}|[-(])", lambda m: f" {_OPERATORS[m[1]]} "),
+    Rule(rf"(?<={_OPERAND}) ([+=<>*]) (?={_OPERAND}|[-($])", lambda m: f" {_OPERATORS[m[1]]} "),
+    Rule(r"(?<=[\d)])([+=*])(?=[\d(])", lambda m: f" {_OPERATORS[m[1]]} "),
+    Rule(r"(?<=\b[A-Za-z])([+=*])(?=[A-Za-z\d]\b)", lambda m: f" {_OPERATORS[m[1]]} "),
+    Rule(r"(?<=\d) (-) (?=\d+(?:\.\d+)? (?:=|equals))", " minus "),
+    Rule(r"(?<=[a-z]) - (?=\d+ (?:=|equals))", " minus "),
+    Rule(r"[√∞∑∫∆∂]", lambda m: f" {_ALONE[m[0]]}"),
+    Rule(r"(?<![\w)])\+ ?(?=\d)", "plus "),
+    Rule(rf"(?<![\w.,])({NUMBER}) ?[x×](?=[.,;!?]|$| (?!\d))", lambda m: f"{number(m[1])} times"),
+    Rule(rf"(?<![\w.,-])({NUMBER}) ?-+ ?({NUMBER})(?![\w-]|[.,]\d)", _range),
+    Rule(r"(?<![\w.,:])(\d+):(\d+)(?::(\d+))?(?![\w:])",
          lambda m: " to ".join(number(part) for part in m.groups() if part)),
-    rule(rf"(?<![\w.,])({NUMBER}) ?(k|K|M|B|bn|mn)(?!\w)", _scaled),
-    rule(rf"(?<![\w.,)-])- ?(?={NUMBER})", "minus "),
-    rule(rf"(?<![\w.,])({NUMBER})\+(?!\w)", lambda m: f"{number(m[1])} plus"),
-    rule(rf"(?<![\w.])({NUMBER})(?:'s)?(?![\w]|,\d)",
+    Rule(rf"(?<![\w.,])({NUMBER}) ?(k|K|M|B|bn|mn)(?!\w)", _scaled),
+    Rule(rf"(?<![\w.,)-])- ?(?={NUMBER})", "minus "),
+    Rule(rf"(?<![\w.,])({NUMBER})\+(?!\w)", lambda m: f"{number(m[1])} plus"),
+    Rule(rf"(?<![\w.])({NUMBER})(?:'s)?(?![\w]|,\d)",
          lambda m: number(m[1]) + ("'s" if m[0].endswith("s") else "")),
-    rule(r"\d+", lambda m: f" {number(m[0])} " ),
+    Rule(r"\d+", lambda m: f" {number(m[0])} " ),
 ]  # fmt: skip

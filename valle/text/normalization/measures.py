@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from valle.text.normalization.numbers import NUMBER, cardinal, fraction, number
-from valle.text.normalization.rule import Rule, choice, rule
+from valle.text.normalization.rule import Rule, choice
 
 # Unit -> its singular, and after a slash its plural where it is not the singular with an s.
 UNITS = {
@@ -145,22 +145,22 @@ def _mixed(match: re.Match[str]) -> str:
 
 
 DIMENSIONS: list[Rule] = [
-    rule(r"(?<![\w.])(\d+(?:\.\d+)?)\" ?[x×X] ?(\d+(?:\.\d+)?)\"", r"\1 inches by \2 inches"),
-    rule(r"(?<![\w.])\d+(?:\.\d+)?(?: ?(?:ft|in|cm|mm|m))?(?: ?[x×X] ?\d+(?:\.\d+)?(?: ?(?:ft|in|cm|mm|m)\b)?)+(?![\d/])",
+    Rule(r"(?<![\w.])(\d+(?:\.\d+)?)\" ?[x×X] ?(\d+(?:\.\d+)?)\"", r"\1 inches by \2 inches"),
+    Rule(r"(?<![\w.])\d+(?:\.\d+)?(?: ?(?:ft|in|cm|mm|m))?(?: ?[x×X] ?\d+(?:\.\d+)?(?: ?(?:ft|in|cm|mm|m)\b)?)+(?![\d/])",
          _dimensions),
 ]  # fmt: skip
 RULES: list[Rule] = [
-    rule(r"(?<![\w/.,])(?P<whole>\d+)(?: |-|\u2044| and )(?P<n>\d{1,2})/(?P<d>[2-9]|[1-9]\d)(?![\w/])", _mixed),
-    rule(r"(?<![\w.,])(?P<feet>\d+)(?P<short>')(?: ?(?P<inches>\d+(?:\.\d+)?)(?:\"|''))(?!\w)", _feet),
-    rule(r"(?<![\w.,])(?P<feet>\d+)(?P<short>') ?(?P<inches>1[01]|\d)(?![\w'\"])", _feet),
-    rule(r"(?<![\w.,])(?P<feet>\d+) ?(?:ft\.?|feet|foot),? (?P<inches>\d+(?:\.\d+)?) ?(?:in\b\.?|inch(?:es)?\b|\")(?P<short>)",
+    Rule(r"(?<![\w/.,])(?P<whole>\d+)(?: |-|\u2044| and )(?P<n>\d{1,2})/(?P<d>[2-9]|[1-9]\d)(?![\w/])", _mixed),
+    Rule(r"(?<![\w.,])(?P<feet>\d+)(?P<short>')(?: ?(?P<inches>\d+(?:\.\d+)?)(?:\"|''))(?!\w)", _feet),
+    Rule(r"(?<![\w.,])(?P<feet>\d+)(?P<short>') ?(?P<inches>1[01]|\d)(?![\w'\"])", _feet),
+    Rule(r"(?<![\w.,])(?P<feet>\d+) ?(?:ft\.?|feet|foot),? (?P<inches>\d+(?:\.\d+)?) ?(?:in\b\.?|inch(?:es)?\b|\")(?P<short>)",
          lambda m: _feet(m) + _end(m)),
-    rule(r"(?<![\w.,'])(\d+(?:\.\d+)?)(?:\"|'')(?= (?:x|by|long|wide|tall|high|deep|thick|screen|monitor|tv|pipe|[a-z])|[,.;]? *$)",
+    Rule(r"(?<![\w.,'])(\d+(?:\.\d+)?)(?:\"|'')(?= (?:x|by|long|wide|tall|high|deep|thick|screen|monitor|tv|pipe|[a-z])|[,.;]? *$)",
          lambda m: m[0] if m.string.count('"') % 2 == 0 else f"{number(m[1])} {'inch' if m[1] == '1' else 'inches'}",
          re.IGNORECASE),
-    rule(r"(?<![\w.,'])(\d{1,2})'(?=[ .,;!?]|$)",
+    Rule(r"(?<![\w.,'])(\d{1,2})'(?=[ .,;!?]|$)",
          lambda m: m[0] if re.search(r"(?<!\w)'", m.string[: m.start()]) else f"{number(m[1])} feet"),
-    rule(rf"(?<![\w.,])(?P<minus>[-])?(?P<number>{NUMBER}) ?% ?(?:-|to) ?(?P<last>{NUMBER}) ?(?P<unit>%)", _measure),
-    rule(rf"(?<![\w.,])(?P<minus>[-])?(?P<number>{NUMBER})(?: ?(?:-|to) ?(?P<last>{NUMBER}))?(?: ?|-)(?P<unit>{_UNIT})",
+    Rule(rf"(?<![\w.,])(?P<minus>[-])?(?P<number>{NUMBER}) ?% ?(?:-|to) ?(?P<last>{NUMBER}) ?(?P<unit>%)", _measure),
+    Rule(rf"(?<![\w.,])(?P<minus>[-])?(?P<number>{NUMBER})(?: ?(?:-|to) ?(?P<last>{NUMBER}))?(?: ?|-)(?P<unit>{_UNIT})",
          _measure),
 ]  # fmt: skip

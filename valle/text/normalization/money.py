@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from valle.text.normalization.numbers import NUMBER, cardinal, number
-from valle.text.normalization.rule import Rule, choice, rule
+from valle.text.normalization.rule import Rule, choice
 
 
 @dataclass(frozen=True)
@@ -118,17 +118,17 @@ def _range(match: re.Match[str]) -> str:
 
 
 RULES: list[Rule] = [
-    rule(rf"(?<!\w)(?P<sign>{_SIGN}) ?(?P<first>{NUMBER}) ?(?:-|to) ?(?:{_SIGN}) ?(?P<last>{NUMBER})"
+    Rule(rf"(?<!\w)(?P<sign>{_SIGN}) ?(?P<first>{NUMBER}) ?(?:-|to) ?(?:{_SIGN}) ?(?P<last>{NUMBER})"
          rf"(?:{_SCALE})?(?![\w-])", _range),
-    rule(rf"(?<!\w)(?P<sign>{_SIGN}) ?(?P<first>{NUMBER})-(?P<last>{NUMBER})(?:{_SCALE})?(?![\w-])", _range),
-    rule(rf"(?<!\w)(?P<minus>-)?(?P<sign>{_SIGN}) ?(?P<number>{NUMBER})(?:{_SCALE})?(?!\d)",
+    Rule(rf"(?<!\w)(?P<sign>{_SIGN}) ?(?P<first>{NUMBER})-(?P<last>{NUMBER})(?:{_SCALE})?(?![\w-])", _range),
+    Rule(rf"(?<!\w)(?P<minus>-)?(?P<sign>{_SIGN}) ?(?P<number>{NUMBER})(?:{_SCALE})?(?!\d)",
          lambda m: _minus(m) + amount(m["number"], SIGNS[m["sign"]], _scale(m))),
-    rule(rf"(?<![\w.,])(?P<minus>-)?(?P<number>\d+,\d\d(?!\d)|{NUMBER})(?:{_SCALE})? ?(?P<sign>{choice(s for s in SIGNS if len(s) == 1)})"
+    Rule(rf"(?<![\w.,])(?P<minus>-)?(?P<number>\d+,\d\d(?!\d)|{NUMBER})(?:{_SCALE})? ?(?P<sign>{choice(s for s in SIGNS if len(s) == 1)})"
          r"(?!\w)", _after),
-    rule(rf"(?<![\w.,])(?P<minus>-)?(?P<number>{NUMBER})(?:{_SCALE})? ?(?P<sign>{choice(CODES)})(?!\w)", _after),
-    rule(rf"(?<!\w)(?P<minus>-)?(?P<sign>{choice(CODES)}) ?(?P<number>{NUMBER})(?:{_SCALE})?(?!\w)", _after),
-    rule(rf"(?<![\w.,])({NUMBER}) ?(?:¢|c(?=/))",
+    Rule(rf"(?<![\w.,])(?P<minus>-)?(?P<number>{NUMBER})(?:{_SCALE})? ?(?P<sign>{choice(CODES)})(?!\w)", _after),
+    Rule(rf"(?<!\w)(?P<minus>-)?(?P<sign>{choice(CODES)}) ?(?P<number>{NUMBER})(?:{_SCALE})?(?!\w)", _after),
+    Rule(rf"(?<![\w.,])({NUMBER}) ?(?:¢|c(?=/))",
          lambda m: f"{number(m[1])} {'cent' if m[1] == '1' else 'cents'}"),
-    rule(rf"\b(dollars?|euros?|pounds?|cents?|pence) ?/ ?({choice(PER)})\b\.?",
+    Rule(rf"\b(dollars?|euros?|pounds?|cents?|pence) ?/ ?({choice(PER)})\b\.?",
          lambda m: f"{m[1]} each" if PER[m[2]] == "each" else f"{m[1]} per {PER[m[2]]}"),
 ]  # fmt: skip

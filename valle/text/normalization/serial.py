@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from valle.text.normalization.numbers import cardinal, digits, number, ordinal, pair, year
-from valle.text.normalization.rule import Rule, choice, rule, table
+from valle.text.normalization.rule import Rule, choice, table
 
 STATES = table("""
     AL AK AZ AR CA CO CT DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR
@@ -78,40 +78,40 @@ _NUMBERED = table("""
 """)
 CODES: list[Rule] = [
     # Card numbers and social security numbers.
-    rule(_BEFORE + r"(\d{4})([ -])(\d{4})\2(\d{4})\2(\d{4})(?![\w-])",
+    Rule(_BEFORE + r"(\d{4})([ -])(\d{4})\2(\d{4})\2(\d{4})(?![\w-])",
          lambda m: ", ".join(digits(m[i]) for i in (1, 3, 4, 5))),
-    rule(_BEFORE + r"(\d{4})([ -])(\d{6})\2(\d{5})(?![\w-])", lambda m: ", ".join(digits(m[i]) for i in (1, 3, 4))),
-    rule(_BEFORE + r"\d{3}-\d{2}-\d{4}(?![\w-])", lambda m: ", ".join(digits(part) for part in m[0].split("-"))),
-    rule(r"(?<!\w)(ISBN(?:-1[03])?:?) ?((?:97[89][ -]?)?(?:\d[ -]?){9}[\dX])(?!\w)",
+    Rule(_BEFORE + r"(\d{4})([ -])(\d{6})\2(\d{5})(?![\w-])", lambda m: ", ".join(digits(m[i]) for i in (1, 3, 4))),
+    Rule(_BEFORE + r"\d{3}-\d{2}-\d{4}(?![\w-])", lambda m: ", ".join(digits(part) for part in m[0].split("-"))),
+    Rule(r"(?<!\w)(ISBN(?:-1[03])?:?) ?((?:97[89][ -]?)?(?:\d[ -]?){9}[\dX])(?!\w)",
          lambda m: f"{m[1].partition('-')[0].rstrip(':')} {digits(m[2])}{' X' if m[2].endswith('X') else ''}"),
     # Telephone numbers.
-    rule(_BEFORE + r"(?P<number>\+\d{1,3}(?:[ .-]?\(?\d{1,5}\)?){2,5})(?!\w)" + _EXTENSION, _telephone),
-    rule(_BEFORE + r"(?P<number>(?:1[ .-])?\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4})(?![\w-])" + _EXTENSION, _telephone),
-    rule(_BEFORE + r"(?P<number>1-\d{3}-\d{3}-\d{4}|\d{3}-\d{4})(?![\w-])" + _EXTENSION, _telephone),
-    rule(_BEFORE + r"(?P<number>0\d{2,4} \d{3,4} ?\d{3,4})(?![\w-])", _telephone),
-    rule(r"(?<!\w)(1-8\d\d)-([A-Z]{2,}(?:-[A-Z]+)*)(?!\w)",
+    Rule(_BEFORE + r"(?P<number>\+\d{1,3}(?:[ .-]?\(?\d{1,5}\)?){2,5})(?!\w)" + _EXTENSION, _telephone),
+    Rule(_BEFORE + r"(?P<number>(?:1[ .-])?\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4})(?![\w-])" + _EXTENSION, _telephone),
+    Rule(_BEFORE + r"(?P<number>1-\d{3}-\d{3}-\d{4}|\d{3}-\d{4})(?![\w-])" + _EXTENSION, _telephone),
+    Rule(_BEFORE + r"(?P<number>0\d{2,4} \d{3,4} ?\d{3,4})(?![\w-])", _telephone),
+    Rule(r"(?<!\w)(1-8\d\d)-([A-Z]{2,}(?:-[A-Z]+)*)(?!\w)",
          lambda m: f"one, eight hundred, {m[2].replace('-', ' ').lower()}" if m[1].endswith("00") else m[0]),
-    rule(r"(?<!\w)(ext\.?|x) ?(\d{2,6})(?!\w)", lambda m: f"extension {digits(m[2], 'oh')}" if m[1] != "x" else m[0]),
-    rule(r"(?<=\bdial )(911|411|311|988)(?!\w)|(?<=\bcall )(911|411|311|988)(?!\w)|(?<!\w)911(?= (?:call|operator|emergency|dispatcher))",
+    Rule(r"(?<!\w)(ext\.?|x) ?(\d{2,6})(?!\w)", lambda m: f"extension {digits(m[2], 'oh')}" if m[1] != "x" else m[0]),
+    Rule(r"(?<=\bdial )(911|411|311|988)(?!\w)|(?<=\bcall )(911|411|311|988)(?!\w)|(?<!\w)911(?= (?:call|operator|emergency|dispatcher))",
          lambda m: digits(m[0])),
     # Postal codes: after a state, after a capitalized name, or alone.
-    rule(rf"(?<=\b)({choice(STATES)}) (\d{{5}})(?:-(\d{{4}}))?(?!\w)",
+    Rule(rf"(?<=\b)({choice(STATES)}) (\d{{5}})(?:-(\d{{4}}))?(?!\w)",
          lambda m: f"{m[1]} {digits(m[2], 'oh')}" + (f", {digits(m[3], 'oh')}" if m[3] else "")),
-    rule(r"\b((?:code|zip)(?: is|:)? )(\d{5})(?:-(\d{4}))?(?!\w)",
+    Rule(r"\b((?:code|zip)(?: is|:)? )(\d{5})(?:-(\d{4}))?(?!\w)",
          lambda m: m[1] + digits(m[2], "oh") + (f", {digits(m[3], 'oh')}" if m[3] else ""), re.IGNORECASE),
-    rule(r"^\d{5}$", lambda m: digits(m[0], "oh")),
-    rule(r"\b([A-Z][a-z]+,? )(\d{5})(?=[.,;!?]|$| [A-Z])", lambda m: f"{m[1]}{digits(m[2], 'oh')}"),
+    Rule(r"^\d{5}$", lambda m: digits(m[0], "oh")),
+    Rule(r"\b([A-Z][a-z]+,? )(\d{5})(?=[.,;!?]|$| [A-Z])", lambda m: f"{m[1]}{digits(m[2], 'oh')}"),
 ]  # fmt: skip
 NAMES: list[Rule] = [
-    rule(rf"\b(?P<name>{choice(_NUMBERED)}) (?:#|No\. ?)?(?P<number>\d{{2,4}})(?![\w,]|[.:]\d)", _name, re.IGNORECASE),
-    rule(r"(?<![\w-])(?P<name>[A-Z]{1,5})-(?P<number>\d{1,4})(?![\w.]*\d)", _name),
-    rule(r"(?<![\w-])(?P<name>[A-Za-z]{3,})-(?P<number>\d{1,4})(?![\w-]|\.\d)", _name),
-    rule(r"(?<![\w.])(\d+)(st|nd|rd|th)(?!\w)", lambda m: ordinal(int(m[1]))),
-    rule(r"(?<![\w.])(\d{1,3}(?:,\d{3})+)(st|nd|rd|th)(?!\w)", lambda m: ordinal(int(m[1].replace(",", "")))),
-    rule(r"(?<![\w.])(1080|720|480|2160|1440|360)([pi])(?!\w)",
+    Rule(rf"\b(?P<name>{choice(_NUMBERED)}) (?:#|No\. ?)?(?P<number>\d{{2,4}})(?![\w,]|[.:]\d)", _name, re.IGNORECASE),
+    Rule(r"(?<![\w-])(?P<name>[A-Z]{1,5})-(?P<number>\d{1,4})(?![\w.]*\d)", _name),
+    Rule(r"(?<![\w-])(?P<name>[A-Za-z]{3,})-(?P<number>\d{1,4})(?![\w-]|\.\d)", _name),
+    Rule(r"(?<![\w.])(\d+)(st|nd|rd|th)(?!\w)", lambda m: ordinal(int(m[1]))),
+    Rule(r"(?<![\w.])(\d{1,3}(?:,\d{3})+)(st|nd|rd|th)(?!\w)", lambda m: ordinal(int(m[1].replace(",", "")))),
+    Rule(r"(?<![\w.])(1080|720|480|2160|1440|360)([pi])(?!\w)",
          lambda m: f"{'ten eighty' if m[1] == '1080' else pair(int(m[1])) if len(m[1]) == 3 else year(int(m[1]))} {m[2].upper()}"),
-    rule(r"(?<![\w.,])(\d+(?:\.\d+)?)M(?!\w)", lambda m: f"{number(m[1])} million"),
-    rule(r"(?<![\w.,])(\d+\.\d+)[kK](?!\w)", lambda m: f"{number(m[1])} thousand"),
-    rule(r"(?<![\w.,])(\d+(?:\.\d+)?)x(?!\w)", lambda m: f"{number(m[1])} times"),
-    rule(r"(?<![\w.,'])(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]+(?![\w'])", _mixed),
+    Rule(r"(?<![\w.,])(\d+(?:\.\d+)?)M(?!\w)", lambda m: f"{number(m[1])} million"),
+    Rule(r"(?<![\w.,])(\d+\.\d+)[kK](?!\w)", lambda m: f"{number(m[1])} thousand"),
+    Rule(r"(?<![\w.,])(\d+(?:\.\d+)?)x(?!\w)", lambda m: f"{number(m[1])} times"),
+    Rule(r"(?<![\w.,'])(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]+(?![\w'])", _mixed),
 ]  # fmt: skip
