@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from tests.conftest import command, noise
 from valle import audio
 from valle.data import kaldi
 from valle.data.datamodule import TokensDataModule
+from valle.data.tokens import count_by_duration
 from valle.data.utterance import Utterance
 from valle.errors import UserError
 
@@ -39,27 +43,95 @@ def test_an_epoch_has_every_utterance_once_in_batches_of_limited_duration(tokens
         assert int(batch.code_lengths.max()) == batch.codes.shape[1]
 
 
-def tokens_of_noise(folder: Path, count: int, usable: int) -> Path:
-    """Tokens of `count` utterances, of which `usable` last half a second and the others 1.5 seconds."""
+def tokens_of_noise(folder: Path, durations: Sequence[float], name: str = "tokens") -> Path:
+    """Tokens of utterances of these durations in seconds, four per shard."""
     utterances = []
-    for index in range(count):
-        path = folder / f"{index}.wav"
-        audio.write(path, noise(0.5 if index < usable else 1.5), 16_000)
+    for index, seconds in enumerate(durations):
+        path = folder / f"{name}-{index}.wav"
+        audio.write(path, noise(seconds), 16_000)
         utterances.append(Utterance(f"ann-{index}", path, "Some words.", "ann"))
-    kaldi.write(folder / "data", utterances)
-    command("valle-tokenize", folder / "data", folder / "tokens", "--codec", "mini")
-    return folder / "tokens"
+    kaldi.write(folder / f"{name}-data", utterances)
+    command("valle-tokenize", folder / f"{name}-data", folder / name, "--codec", "mini", "--shard-size", "4")
+    return folder / name
 
 
 @pytest.mark.parametrize(("count", "usable"), [(1, 1), (3, 0), (3, 1)])
 def test_too_few_training_utterances_are_refused(tmp_path: Path, count: int, usable: int) -> None:
-    folder = str(tokens_of_noise(tmp_path, count, usable))
+    folder = str(tokens_of_noise(tmp_path, [0.5] * usable + [1.5] * (count - usable)))
     module = TokensDataModule([folder], [folder], max_utterance=1.0)
     with pytest.raises(UserError, match=f"tokens: {usable} utterances to train on of at most 1 s"):
         module.train_dataloader()
 
 
-def test_utterances_over_the_maximum_duration_do_not_count_as_buckets(tmp_path: Path) -> None:
-    folder = str(tokens_of_noise(tmp_path, 5, 2))
-    module = TokensDataModule([folder], [folder], max_utterance=1.0, num_workers=0)
-    assert sorted(key for batch in module.train_dataloader() for key in batch.ids) == ["ann-0", "ann-1"]
+@pytest.fixture(scope="module")
+def noises(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tokens of nine utterances of 0.5 to 2.5 seconds in three shards."""
+    return tokens_of_noise(tmp_path_factory.mktemp("noises"), [0.5, 1.5, 0.5, 1.0, 1.2, 2.5, 1.5, 1.0, 2.0])
+
+
+def test_utterances_over_the_maximum_duration_are_left_out_of_batches(noises: Path) -> None:
+    module = TokensDataModule([str(noises)], [str(noises)], max_utterance=1.0, num_workers=0)
+    ids = sorted(key for batch in module.train_dataloader() for key in batch.ids)
+    assert ids == ["ann-0", "ann-2", "ann-3", "ann-7"]
+
+
+def without_durations(tokens: Path, folder: Path) -> Path:
+    """A copy of tokens with markers as earlier versions wrote them."""
+    shutil.copytree(tokens, folder)
+    for path in folder.glob("shard.*.json"):
+        marker = json.loads(path.read_text())
+        del marker["by_second"]
+        path.write_text(json.dumps(marker))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("max_utterance", "trained", "seconds", "left_out", "longer"),
+    [(1.0, 4, 3.0, 5, 8.7), (1.2, 5, 4.2, 4, 7.5), (2.0, 8, 9.2, 1, 2.5), (20.0, 9, 11.7, 0, 0.0)],
+)
+@pytest.mark.parametrize("version", ["present", "earlier"])
+def test_log_has_the_speech_that_max_utterance_leaves_out(
+    noises: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    version: str,
+    max_utterance: float,
+    trained: int,
+    seconds: float,
+    left_out: int,
+    longer: float,
+) -> None:
+    tokens = str(noises if version == "present" else without_durations(noises, tmp_path / "earlier"))
+    # A folder that occurs twice counts twice, in validation it does not count.
+    module = TokensDataModule([tokens, tokens], [tokens], max_utterance=max_utterance, num_workers=0)
+    with caplog.at_level(logging.INFO, "valle"):
+        module.train_dataloader()
+    (record,) = [record for record in caplog.records if record.name == "valle"]
+    assert record.levelno == (logging.WARNING if left_out else logging.INFO)
+    assert record.getMessage() == (
+        f"training on {2 * trained} utterances ({2 * seconds / 3600:.2f} hours); max_utterance {max_utterance:g} s "
+        f"leaves out {2 * left_out} utterances ({2 * longer / 3600:.2f} hours)"
+    )
+    within, outside = count_by_duration([Path(tokens)], max_utterance)
+    assert (within.seconds, outside.seconds) == (pytest.approx(seconds), pytest.approx(longer))
+
+
+def test_utterances_too_long_for_a_model_are_named(noises: Path, tmp_path: Path) -> None:
+    for tokens in (noises, without_durations(noises, tmp_path / "earlier")):
+        module = TokensDataModule([str(tokens)], [str(tokens)], max_utterance=2.0)
+        assert module.longer_than(1.5) == ["ann-8", "ann-8"]
+        assert module.longer_than(1.2) == ["ann-1", "ann-6", "ann-8"] * 2
+        assert module.longer_than(2.0) == []
+    (tmp_path / "earlier" / "cuts.000001.jsonl.gz").write_bytes(b"no gzip")
+    with pytest.raises(UserError, match=r"cuts\.000001\.jsonl\.gz: is damaged"):
+        module.longer_than(2.0)
+
+
+def test_steps_of_split_shards_do_not_count_utterances_left_out(tmp_path: Path) -> None:
+    tokens = str(tokens_of_noise(tmp_path, [0.5, 3.0] * 8))
+    options = {"max_duration": 1.0, "max_utterance": 1.0, "buffer_size": 8, "num_workers": 0}
+    module = TokensDataModule([tokens], [tokens], **options, split_shards=True)
+    for rank in (0, 1):
+        batches = list(module.cut_batches(module.train, shuffle=True, rank=rank, world_size=2))
+        # Eight utterances of half a second are four batches of a second, of which each rank has half.
+        assert len(batches) == 2

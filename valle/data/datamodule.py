@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,9 +14,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from valle.data.loader import Batch, BatchDataset, BatchLoader, CutBatches
-from valle.data.tokens import TokensConfig, read_markers, read_vocabulary
+from valle.data.tokens import TokensConfig, count_by_duration, find_by_duration, read_markers, read_vocabulary
 from valle.errors import UserError
 from valle.text import PADDING, Vocabulary, bpe_symbols, read_bpe
+
+logger = logging.getLogger("valle")
 
 
 def _is_short(cut: Any, max_duration: float) -> bool:
@@ -34,7 +37,7 @@ class TokensDataModule(L.LightningDataModule):
         valid: Folders of tokens for validation.
         max_duration: Seconds of speech per batch, without padding. A batch may exceed it by the difference in duration
             between its utterances.
-        max_utterance: Seconds; longer utterances are left out.
+        max_utterance: Seconds; longer utterances are left out. How many is logged when training starts.
         num_buckets: Buckets of similar duration. More buckets mean less padding, but need more utterances for batches
             to be random.
         buffer_size: Utterances that batches are sampled from at a time.
@@ -124,20 +127,20 @@ class TokensDataModule(L.LightningDataModule):
             is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
             rank = torch.distributed.get_rank() if is_distributed else 0
             world_size = torch.distributed.get_world_size() if is_distributed else 1
-        shards = [(directory, *item) for directory in directories for item in enumerate(read_markers(directory))]
+        shards = [(directory, shard) for directory in directories for shard in range(len(read_markers(directory)))]
         steps = None
         if shuffle and self.split_shards and world_size > 1:
             # Shards differ in duration, but all ranks need the same number of steps: a rank with more steps than the
             # others would wait for them without end when it sums gradients.
-            seconds = sum(marker["seconds"] for *_, marker in shards)
-            steps = int(seconds / (self.max_duration * world_size))
+            within, _ = count_by_duration(directories, self.max_utterance)
+            steps = int(within.seconds / (self.max_duration * world_size))
             shards = shards[rank::world_size]
             rank = 0
             world_size = 1
             if not shards or not steps:
                 raise UserError("split_shards: there are fewer shards, or batches, than ranks; leave it out")
         fields = {
-            name: [str(directory / f"{name}.{index:06d}.{suffix}") for directory, index, _ in shards]
+            name: [str(directory / f"{name}.{index:06d}.{suffix}") for directory, index in shards]
             for name, suffix in (("cuts", "jsonl.gz"), ("codes", "tar"))
         }
         all_cuts = CutSet.from_shar(fields=fields, shuffle_shards=shuffle, stateful_shuffle=True, seed=self.seed)
@@ -179,8 +182,37 @@ class TokensDataModule(L.LightningDataModule):
             )
         return count
 
+    def longer_than(self, seconds: float) -> list[str]:
+        """Find the utterances for training and validation that a model with a maximum length cannot take.
+
+        Args:
+            seconds: Maximum length of the model.
+
+        Returns:
+            Ids of the utterances that last longer, but not longer than `max_utterance`.
+
+        Raises:
+            UserError: Tokenizing is unfinished, or a file is damaged.
+        """
+        return find_by_duration([*self.train, *self.valid], seconds, self.max_utterance)
+
+    def _log_amounts(self) -> None:
+        """Log how much speech is trained on, and how much `max_utterance` leaves out."""
+        within, longer = count_by_duration(self.train, self.max_utterance)
+        logger.log(
+            logging.WARNING if longer.utterances else logging.INFO,
+            "training on %d utterances (%.2f hours); max_utterance %g s leaves out %d utterances (%.2f hours)",
+            within.utterances,
+            within.seconds / 3600,
+            self.max_utterance,
+            longer.utterances,
+            longer.seconds / 3600,
+        )
+
     def train_dataloader(self) -> DataLoader:
         """Batches for training; the first epoch continues where a loaded state ended."""
+        if self.trainer is None or self.trainer.is_global_zero:
+            self._log_amounts()
         skip = self._resume_from[1] if self._resume_from else 0
         cut_batches = self.cut_batches(self.train, shuffle=True)
         batches = BatchDataset(cut_batches, self.vocabulary, self.bpe, skip)

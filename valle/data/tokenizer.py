@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -128,7 +130,7 @@ class Tokenizer:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         symbols: set[str] = set()
-        seconds = 0.0
+        durations: list[float] = []
         try:
             with SharWriter(folder, {"codes": "numpy"}, shard_size=None, shard_suffix=suffix) as writer:
                 for start in range(0, len(utterances), BATCH_SIZE):
@@ -136,7 +138,7 @@ class Tokenizer:
                     for cut in self._cuts(batch):
                         writer.write(cut)
                         symbols.update(cut.custom["phonemes"])
-                        seconds += cut.duration
+                        durations.append(cut.duration)
                     advance(len(batch))
             for file in sorted(folder.iterdir()):
                 if file.suffix == ".gz":
@@ -146,7 +148,12 @@ class Tokenizer:
             raise UserError(f"{self.output}: cannot be written ({error.strerror or error})") from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        summary = {"utterances": len(utterances), "seconds": round(seconds, 3), "symbols": sorted(symbols)}
+        summary = {
+            "utterances": len(utterances),
+            "seconds": round(sum(durations), 3),
+            "symbols": sorted(symbols),
+            "by_second": _by_second(durations),
+        }
         write_text(marker_path(self.output, shard), json.dumps(summary, ensure_ascii=False) + "\n")
 
     def _cuts(self, utterances: list[Utterance]) -> Iterator[Any]:
@@ -212,6 +219,14 @@ def _fingerprint(utterances: list[Utterance]) -> str:
             prompt = f"Stretch(path={u.prompt.path!r}, start={u.prompt.start!r}, end={u.prompt.end!r})"
             lines += f"\n{u.id} {prompt}"
     return hashlib.sha256(lines.encode()).hexdigest()[:16]
+
+
+def _by_second(durations: list[float]) -> dict[int, tuple[int, float]]:
+    """Number of utterances and their total duration, by duration rounded up to whole seconds."""
+    groups: dict[int, list[float]] = defaultdict(list)
+    for seconds in sorted(durations):
+        groups[math.ceil(seconds)].append(seconds)
+    return {second: (len(group), round(sum(group), 3)) for second, group in groups.items()}
 
 
 def _clear_gzip_time(path: Path) -> None:

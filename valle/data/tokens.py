@@ -8,7 +8,8 @@ The files of a folder::
                                    starts      frame at which each phoneme starts, if the data directory has phones.ctm
                                    prompt      first codebook of the untranscribed prompt, if it has utt2prompt
     OUT/codes.000000.tar       (time, codebook) int16 codes
-    OUT/shard.000000.json      marker of a finished shard: number of utterances, seconds, phoneme symbols
+    OUT/shard.000000.json      marker of a finished shard: number of utterances, seconds, phoneme symbols, and numbers
+                               of utterances and seconds by duration, rounded up to whole seconds
     OUT/config.json            what the tokens were made from: see `TokensConfig`
 
 `valle.data.tokenizer` writes such a folder, `valle.data.datamodule` reads it.
@@ -16,7 +17,9 @@ The files of a folder::
 
 from __future__ import annotations
 
+import gzip
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +86,8 @@ def read_markers(directory: Path) -> list[dict[str, Any]]:
         directory: Folder of tokens.
 
     Returns:
-        The content of each marker: `utterances`, `seconds` and `symbols`.
+        The content of each marker: `utterances`, `seconds`, `symbols` and, except in folders of earlier versions,
+        `by_second`, which maps each duration, rounded up to whole seconds, to a number of utterances and their seconds.
 
     Raises:
         UserError: Tokenizing is unfinished, or a marker is damaged.
@@ -95,6 +99,86 @@ def read_markers(directory: Path) -> list[dict[str, Any]]:
             f"{directory}: {len(missing)} of {config.shards} shards are missing; run the same valle-tokenize again"
         )
     return [_read_json(marker_path(directory, shard)) for shard in range(config.shards)]
+
+
+@dataclass(frozen=True)
+class Amount:
+    """An amount of speech.
+
+    Attributes:
+        utterances: Number of utterances.
+        seconds: Their total duration.
+    """
+
+    utterances: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(self.utterances + other.utterances, self.seconds + other.seconds)
+
+
+def count_by_duration(directories: list[Path], max_seconds: float) -> tuple[Amount, Amount]:
+    """Count the utterances of folders of tokens by whether they last at most `max_seconds`.
+
+    Args:
+        directories: Folders of tokens.
+        max_seconds: Maximum duration in seconds.
+
+    Returns:
+        The amounts of speech in utterances of at most, and of more than, `max_seconds`.
+
+    Raises:
+        UserError: Tokenizing of a folder is unfinished, or a file is damaged.
+    """
+    amounts = {True: Amount(), False: Amount()}
+    for directory in directories:
+        for shard, marker in enumerate(read_markers(directory)):
+            groups = marker.get("by_second")
+            # Only the group that contains a fractional limit can have utterances on both sides of it.
+            if groups is None or (max_seconds != math.ceil(max_seconds) and str(math.ceil(max_seconds)) in groups):
+                for seconds in _read_durations(directory, shard).values():
+                    amounts[seconds <= max_seconds] += Amount(1, seconds)
+                continue
+            for second, (utterances, seconds) in groups.items():
+                amounts[int(second) <= max_seconds] += Amount(utterances, seconds)
+    return amounts[True], amounts[False]
+
+
+def find_by_duration(directories: list[Path], min_seconds: float, max_seconds: float) -> list[str]:
+    """Find utterances by their duration. Only the shards that can have one are read.
+
+    Args:
+        directories: Folders of tokens.
+        min_seconds: Duration that the utterances exceed.
+        max_seconds: Duration that they do not exceed.
+
+    Returns:
+        Ids of the utterances.
+
+    Raises:
+        UserError: Tokenizing of a folder is unfinished, or a file is damaged.
+    """
+    ids = []
+    for directory in directories:
+        for shard, marker in enumerate(read_markers(directory)):
+            groups = marker.get("by_second")
+            if groups is not None and max(map(int, groups), default=0) <= min_seconds:
+                continue
+            durations = _read_durations(directory, shard)
+            ids += [key for key, seconds in durations.items() if min_seconds < seconds <= max_seconds]
+    return ids
+
+
+def _read_durations(directory: Path, shard: int) -> dict[str, float]:
+    """The duration of each utterance of a shard in seconds, by id."""
+    path = directory / f"cuts.{shard:06d}.jsonl.gz"
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            return {cut["id"]: cut["duration"] for cut in map(json.loads, lines)}
+    except (OSError, EOFError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path}: is damaged ({error}); remove {marker_path(directory, shard)} and tokenize again"
+        ) from error
 
 
 def read_vocabulary(directories: list[Path]) -> Vocabulary:
