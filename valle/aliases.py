@@ -20,6 +20,23 @@ HYPER_PARAMETERS = {
     "tied": "tie_embeddings",
     "voice_prompt": "untranscribed_prompt_prob",
 }
+# Hyper-parameters that a recipe or flag of the AR or NAR model once gave without their group. Checkpoints still do.
+GROUPED = {
+    "layers": "transformer.layers",
+    "heads": "transformer.heads",
+    "dim": "transformer.dim",
+    "ffn_dim": "transformer.ffn_dim",
+    "dropout": "transformer.dropout",
+    "learning_rate": "optimizer.learning_rate",
+    "warmup_steps": "optimizer.warmup_steps",
+    "weight_decay": "optimizer.weight_decay",
+    "seed": "training.seed",
+    "activation_checkpointing": "training.activation_checkpointing",
+    "compiled": "training.compiled",
+    "lora_rank": "training.lora_rank",
+    "latent_regression_layers": "latent_regression.layers",
+    "latent_dim": "latent_regression.dim",
+}
 CLASSES = {
     "valle.data.batches.TokensDataModule": "valle.data.datamodule.TokensDataModule",
     "valle.data.crops.CropsDataModule": "valle.data.codec_datamodule.CropsDataModule",
@@ -57,12 +74,23 @@ def rename_weights(state: Mapping[str, Any]) -> dict[str, Any]:
     return renamed
 
 
-def rename_in_recipe(text: str, source: str) -> str | None:
+def _group(values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Move hyper-parameters into their groups."""
+    grouped = {name: dict(value) if isinstance(value, dict) else value for name, value in values.items()}
+    for name in grouped.keys() & GROUPED.keys():
+        _warn(name, GROUPED[name], source)
+        group, _, field = GROUPED[name].partition(".")
+        grouped.setdefault(group, {})[field] = grouped.pop(name)
+    return grouped
+
+
+def rename_in_recipe(text: str, source: str, grouped: bool = True) -> str | None:
     """Replace former names in a recipe of `valle-train`.
 
     Args:
         text: YAML.
         source: its file, for the warning.
+        grouped: whether the model's hyper-parameters are in groups, as those of AR and NAR models are.
 
     Returns:
         The recipe with the present names, or None when it has no former ones.
@@ -79,21 +107,30 @@ def rename_in_recipe(text: str, source: str) -> str | None:
             part["class_path"] = CLASSES[former]
             renamed = True
         values = part.get("init_args")
-        if section == "model" and isinstance(values, dict) and values.keys() & HYPER_PARAMETERS.keys():
-            part["init_args"] = rename_hyper_parameters(values, source)
+        former_names = HYPER_PARAMETERS.keys() | (GROUPED.keys() if grouped else set())
+        if section == "model" and isinstance(values, dict) and values.keys() & former_names:
+            values = rename_hyper_parameters(values, source)
+            part["init_args"] = _group(values, source) if grouped else values
             renamed = True
     return yaml.safe_dump(document, allow_unicode=True, sort_keys=False) if renamed else None
 
 
-def rename_flag(argument: str) -> str:
-    """Replace a former name in an argument of `valle-train`, as `--model.init_args.NAME` or a class path."""
+def rename_flag(argument: str, grouped: bool = True) -> str:
+    """Replace a former name in an argument of `valle-train`, as `--model.init_args.NAME` or a class path.
+
+    Args:
+        argument: the argument.
+        grouped: see `rename_in_recipe`.
+    """
     flag, equals, value = argument.rpartition("=")
     if value in CLASSES:
         _warn(value, CLASSES[value], flag or "--data")
         return f"{flag}{equals}{CLASSES[value]}"
     found = _FLAG.match(argument)
-    if found and found["name"] in HYPER_PARAMETERS:
-        name = HYPER_PARAMETERS[found["name"]]
+    if found:
+        name = HYPER_PARAMETERS.get(found["name"], found["name"])
+        name = GROUPED.get(name, name) if grouped else name
+    if found and name != found["name"]:
         _warn(found["name"], name, argument.split("=")[0])
         return argument[: found.start("name")] + name + argument[found.end("name") :]
     return argument

@@ -43,9 +43,9 @@ exp=${exp:-exp$([ "$recipe" = valle2_g2 ] || echo "/$recipe")}
 ar_options="--model.init_args.group_size $group_size $ar_options"
 # The bundled model has a group size of 2. For another one, its weights are converted, which takes more training steps at
 # a higher learning rate.
-[ "$group_size" = 2 ] || ar_options="--trainer.max_steps 1200 --model.init_args.learning_rate 7e-4 \
-  --model.init_args.warmup_steps 50 $ar_options"
-init_options=(--init_from "$init" --model.init_args.learning_rate "$init_learning_rate")
+[ "$group_size" = 2 ] || ar_options="--trainer.max_steps 1200 --model.init_args.optimizer.learning_rate 7e-4 \
+  --model.init_args.optimizer.warmup_steps 50 $ar_options"
+init_options=(--init_from "$init" --model.init_args.optimizer.learning_rate "$init_learning_rate")
 [ "$init" != none ] || init_options=()
 
 if stage_selected 0; then

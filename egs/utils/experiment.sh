@@ -4,7 +4,7 @@
 #   ar_config, nar_config              recipes of valle-train
 codec_options=(--codec-dir "$codec_dir")
 [ -n "$codec_dir" ] || codec_options=()
-init_options=(--init_from "$init" --model.init_args.learning_rate "$init_learning_rate")
+init_options=(--init_from "$init" --model.init_args.optimizer.learning_rate "$init_learning_rate")
 [ "$init" != none ] || init_options=()
 
 if stage_selected 2; then

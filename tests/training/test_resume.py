@@ -121,9 +121,11 @@ def run(run_directory: Path, tmp_path: Path) -> Path:
 
 
 def test_command_refuses_to_resume_with_other_learning_rate_or_size(run: Path, tokens: Path) -> None:
-    line = refused(run, tokens, "--model.init_args.learning_rate=0.125", "--model.init_args.dim=64")
-    assert "--model.init_args.learning_rate: 0.0005, now 0.125" in line
-    assert "--model.init_args.dim: 32, now 64" in line
+    line = refused(
+        run, tokens, "--model.init_args.optimizer.learning_rate=0.125", "--model.init_args.transformer.dim=64"
+    )
+    assert "--model.init_args.optimizer.learning_rate: 0.0005, now 0.125" in line
+    assert "--model.init_args.transformer.dim: 32, now 64" in line
 
 
 def test_command_refuses_to_resume_on_data_of_other_vocabulary(run: Path, run_directory: Path, tokens: Path) -> None:

@@ -23,6 +23,7 @@ from valle.models.ar import AR
 from valle.models.config import TransformerConfig
 from valle.models.lora import add_adapters, merged
 from valle.training import ARModule
+from valle.training.config import nest
 from valle.training.warm_start import start_from
 
 ONE_AT_A_TIME = ["--save_every=1", "--trainer.check_val_every_n_epoch=null", "--trainer.val_check_interval=1000"]
@@ -164,7 +165,7 @@ def test_best_checkpoints_and_moving_average_are_saved(tokens: Path, tmp_path: P
 
 @pytest.mark.parametrize("switch", ["activation_checkpointing", "compiled"])
 def test_activation_checkpointing_and_compile_do_not_change_training(tokens: Path, tmp_path: Path, switch: str) -> None:
-    options = ["--trainer.precision=32-true", "--model.init_args.dropout=0"]
+    options = ["--trainer.precision=32-true", "--model.init_args.transformer.dropout=0"]
     train("ARModule", tokens, tmp_path / "plain", 3, *options)
     train("ARModule", tokens, tmp_path / switch, 3, *options, f"--model.init_args.{switch}=true")
     for tag in ("train/loss", "grad_norm"):
@@ -177,7 +178,7 @@ def test_activation_checkpointing_and_compile_do_not_change_training(tokens: Pat
 def test_two_ranks_equal_one_rank_on_the_same_batches(tokens: Path, tmp_path: Path, strategy: str) -> None:
     """Two gloo processes against one that takes both ranks' batches in turn before each step. Sums are made in another
     order: weights and losses agree to 1e-4."""
-    options = ["--model.init_args.dropout=0", "--model.init_args.untranscribed_prompt_prob=0",
+    options = ["--model.init_args.transformer.dropout=0", "--model.init_args.untranscribed_prompt_prob=0",
                "--trainer.precision=32-true",
                "--data.init_args.max_duration=8"]  # fmt: skip
     train("ARModule", tokens, tmp_path / "two", 6, *options, "--trainer.devices=2", f"--trainer.strategy={strategy}")
@@ -286,7 +287,7 @@ def test_adapters_begin_as_zero_and_merge_into_the_weights() -> None:
 def test_lora_trains_adapters_only(run_directory: Path, tokens: Path, speech: Path, tmp_path: Path) -> None:
     for kind in ("AR", "NAR"):
         source = run_directory / kind.lower() / "last.ckpt"
-        options = [f"--init_from={source}", "--model.init_args.lora_rank=2"]
+        options = [f"--init_from={source}", "--model.init_args.training.lora_rank=2"]
         train(f"{kind}Module", tokens, tmp_path / kind.lower(), 2, *options)
         before, after = weights(source), weights(tmp_path / kind.lower() / "last.ckpt")
         for name, value in before.items():
@@ -305,8 +306,7 @@ def test_larger_vocabulary_copies_embeddings_by_symbol(run_directory: Path) -> N
     source = run_directory / "ar" / "last.ckpt"
     before = ARModule.load_from_checkpoint(source)
     symbols = [*before.vocabulary.symbols[:5], "ʀ", *before.vocabulary.symbols[5:], "œ̃"]
-    sizes = {name: before.hparams[name] for name in ("layers", "heads", "dim", "ffn_dim", "codec")}
-    module = ARModule(symbols, **sizes)
+    module = ARModule(**nest(before.hparams | {"vocabulary": symbols}))
     fresh = module.model.phoneme_embedding.weight.detach().clone()
     start_from(module, str(source))
     old, new = before.model.phoneme_embedding.weight, module.model.phoneme_embedding.weight

@@ -19,8 +19,10 @@ from valle import codec
 from valle.data import kaldi
 from valle.data.loader import Batch
 from valle.errors import UserError
+from valle.models.config import TransformerConfig
 from valle.training import ARModule, NARModule
 from valle.training.cli import train as train_command
+from valle.training.config import DataConfig
 from valle.training.prompts import trim_to_whole_groups
 from valle.training.recipe_config import with_bases
 
@@ -93,14 +95,21 @@ def test_training_logs_losses_accuracies_and_samples(run_directory: Path, tokens
 
 def test_init_from_copies_weights_of_another_run(run_directory: Path, tokens: Path, tmp_path: Path) -> None:
     start = run_directory / "ar" / "last.ckpt"
-    train("ARModule", tokens, tmp_path / "ar", 1, f"--init_from={start}", "--model.init_args.learning_rate=1e-12")
+    train(
+        "ARModule",
+        tokens,
+        tmp_path / "ar",
+        1,
+        f"--init_from={start}",
+        "--model.init_args.optimizer.learning_rate=1e-12",
+    )
     before, after = weights(start), weights(tmp_path / "ar" / "last.ckpt")
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
 
 
 def test_code_embeddings_are_initialized_with_the_codecs_vectors(tokens: Path, tmp_path: Path) -> None:
-    train("NARModule", tokens, tmp_path / "nar", 1, "--init_codebooks=true", "--model.init_args.learning_rate=1e-12",
-          "--model.init_args.dim=64", "--model.init_args.heads=2")  # fmt: skip
+    train("NARModule", tokens, tmp_path / "nar", 1, "--init_codebooks=true", "--model.optimizer.learning_rate=1e-12",
+          "--model.init_args.transformer.dim=64", "--model.init_args.transformer.heads=2")  # fmt: skip
     state = weights(tmp_path / "nar" / "last.ckpt")
     vectors = codec.load("mini").codebooks
     embedded = torch.stack([state[f"model.code_embeddings.{book}.weight"] for book in range(8)])
@@ -197,7 +206,7 @@ def test_deeper_model_begins_by_computing_the_same(run_directory: Path, tokens: 
     shallow = NARModule.load_from_checkpoint(run_directory / "nar" / "last.ckpt")
     layers = shallow.hparams["layers"]
     train("NARModule", tokens, tmp_path / "nar", 1, f"--init_from={run_directory}",
-          "--model.init_args.learning_rate=1e-30", f"--model.init_args.layers={layers + 2}")  # fmt: skip
+          "--model.optimizer.learning_rate=1e-30", f"--model.transformer.layers={layers + 2}")  # fmt: skip
     deep = NARModule.load_from_checkpoint(tmp_path / "nar" / "last.ckpt")
     assert len(deep.model.transformer.blocks) == layers + 2
     codes = random_ids(1, 12, 8, high=1024)
@@ -208,7 +217,7 @@ def test_deeper_model_begins_by_computing_the_same(run_directory: Path, tokens: 
 
 def test_grouped_model_starts_from_one_of_single_codes(tokens: Path, run_directory: Path, tmp_path: Path) -> None:
     train("ARModule", tokens, tmp_path / "ar", 1, "--model.init_args.group_size=2", f"--init_from={run_directory}",
-          "--model.init_args.learning_rate=1e-30")  # fmt: skip
+          "--model.init_args.optimizer.learning_rate=1e-30")  # fmt: skip
     double = ARModule.load_from_checkpoint(tmp_path / "ar" / "last.ckpt").model
     single = ARModule.load_from_checkpoint(run_directory / "ar" / "last.ckpt").model
     assert torch.equal(double.head.weight, single.head.weight)
@@ -217,7 +226,7 @@ def test_grouped_model_starts_from_one_of_single_codes(tokens: Path, run_directo
         [str(BIN / "valle-train"), "fit", "--model", "valle.training.ARModule", "--data",
          "valle.data.datamodule.TokensDataModule", f"--data.init_args.train=[{tokens / 'train'}]",
          f"--data.init_args.valid=[{tokens / 'valid'}]", "--trainer.max_steps=1", f"--init_from={run_directory}",
-         "--model.init_args.dim=64", f"--trainer.default_root_dir={tmp_path / 'other'}"],
+         "--model.init_args.transformer.dim=64", f"--trainer.default_root_dir={tmp_path / 'other'}"],
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 2
@@ -281,7 +290,7 @@ def test_loss_without_guided_attention_is_the_papers(module: str, tokens: Path, 
 
 def test_learning_rate_warms_up_and_decays_linearly(tokens: Path, tmp_path: Path) -> None:
     """VALL-E, section 5.1; the warm-up of the tests' models is 2 steps."""
-    train("ARModule", tokens, tmp_path, 6, "--model.init_args.learning_rate=0.004")
+    train("ARModule", tokens, tmp_path, 6, "--model.init_args.optimizer.learning_rate=0.004")
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     rates = [event.value for event in events.Scalars("lr-AdamW/pg1")]
@@ -310,8 +319,8 @@ def test_nar_prompts_are_prefixes_or_segments() -> None:
     batch = Batch(nothing, nothing[:, 0] + 1, frames, lengths, nothing, [""] * 64)
 
     def module(**options: float) -> NARModule:
-        sizes = {"layers": 1, "heads": 2, "dim": 32, "ffn_dim": 32}
-        return NARModule(["<pad>", "a"], frame_rate=10.0, **sizes, **options)  # type: ignore[arg-type]
+        data = DataConfig(["<pad>", "a"], frame_rate=10.0)
+        return NARModule(data, transformer=TransformerConfig(layers=1, heads=2, dim=32, ffn_dim=32), **options)  # type: ignore[arg-type]
 
     torch.manual_seed(0)
     split = module(prompt_seconds=10.0).split_prompt(batch, prefix=False)

@@ -13,8 +13,10 @@ from valle.data import kaldi
 from valle.data.datamodule import TokensDataModule
 from valle.errors import UserError
 from valle.training import ARModule, NARModule
+from valle.training.config import nest
+from valle.training.hyper_parameters import option
 
-SIZES = {"layers": 1, "heads": 2, "dim": 16, "ffn_dim": 16}
+SIZES = {"vocabulary": ["<pad>", "a"], "layers": 1, "heads": 2, "dim": 16, "ffn_dim": 16}
 TOO_LARGE = 2**64
 WITHOUT_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
@@ -45,7 +47,7 @@ def test_unavailable_device_or_strategy_is_one_line(option: str, value: str, tok
 @pytest.mark.parametrize("module", [ARModule, NARModule])
 def test_seed_over_64_bits_is_refused(module: type, seed: int, tokens: Path) -> None:
     with pytest.raises(UserError, match=f"seed {seed}"):
-        module(["<pad>", "a"], seed=seed, **SIZES)
+        module(**nest(SIZES | {"seed": seed}))
     with pytest.raises(UserError, match=f"seed {seed}"):
         TokensDataModule([str(tokens / "train")], [str(tokens / "valid")], seed=seed)
 
@@ -58,8 +60,8 @@ def test_the_largest_seed_trains(tokens: Path, tmp_path: Path) -> None:
 
 
 def test_width_that_heads_do_not_divide_is_refused() -> None:
-    with pytest.raises(UserError, match=r"--model\.init_args\.dim 15"):
-        ARModule(["<pad>", "a"], **SIZES | {"dim": 15})
+    with pytest.raises(UserError, match=r"--model\.init_args\.transformer\.dim 15"):
+        ARModule(**nest(SIZES | {"dim": 15}))
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +120,8 @@ def test_zero_duration_is_refused(option: str, tokens: Path) -> None:
 )
 @pytest.mark.parametrize("module", [ARModule, NARModule])
 def test_hyper_parameter_out_of_range_is_refused(module: type, name: str, value: float) -> None:
-    with pytest.raises(UserError, match=f"--model.init_args.{name} {value}"):
-        module(["<pad>", "a"], **(SIZES | {name: value}))
+    with pytest.raises(UserError, match=f"{option(name)} {value}"):
+        module(**nest(SIZES | {name: value}))
 
 
 @pytest.mark.parametrize(
@@ -129,8 +131,8 @@ def test_hyper_parameter_out_of_range_is_refused(module: type, name: str, value:
      (NARModule, "prefix_prompt_prob", 2.0)],
 )  # fmt: skip
 def test_hyper_parameter_of_one_module_out_of_range_is_refused(module: type, name: str, value: float) -> None:
-    with pytest.raises(UserError, match=f"--model.init_args.{name} {value}"):
-        module(["<pad>", "a"], **(SIZES | {name: value}))
+    with pytest.raises(UserError, match=f"{option(name)} {value}"):
+        module(**nest(SIZES | {name: value}))
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,15 @@ describes its effect.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
 from valle.codec.convnext import ConvNeXtBlock
-from valle.models.config import Layout, TransformerConfig
+from valle.models.config import TransformerConfig
 from valle.models.nar import NAR, NARInputs
 from valle.models.sampling import NARSampling
 from valle.models.sequence import Padded, length_mask
@@ -162,29 +164,19 @@ class LatentRegressionNAR(NAR):
     """A NAR model with latent regression: the transformer reads its features and corrects its predicted mean.
 
     Args:
-        vocabulary_size: See `NAR`.
-        config: See `NAR`.
-        codebook_size: See `NAR`.
-        num_codebooks: See `NAR`.
-        layout: See `NAR`.
+        vocabulary_size: Number of text ids.
+        config: Sizes of the transformer.
         layers: ConvNeXt blocks of the regression.
         latent_dim: Width of the codec's vectors.
+        options: Other arguments of `NAR`.
     """
 
     def __init__(
-        self,
-        vocabulary_size: int,
-        config: TransformerConfig,
-        codebook_size: int = 1024,
-        num_codebooks: int = 8,
-        layout: Layout = "valle",
-        *,
-        layers: int,
-        latent_dim: int,
+        self, vocabulary_size: int, config: TransformerConfig, *, layers: int, latent_dim: int, **options: Any
     ) -> None:
-        super().__init__(vocabulary_size, config, codebook_size, num_codebooks, layout)
+        super().__init__(vocabulary_size, config, **options)
         self.regression = LatentRegression(
-            config.dim, layers, codebook_size, num_codebooks, latent_dim, dropout=config.dropout
+            config.dim, layers, self.codebook_size, self.num_codebooks, latent_dim, dropout=config.dropout
         )
         self.correction = nn.Linear(config.dim, latent_dim)
         nn.init.zeros_(self.correction.weight)

@@ -25,7 +25,3 @@ class TransformerConfig:
     dim: int = 1024
     ffn_dim: int = 4096
     dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.dim % (2 * self.heads):
-            raise ValueError(f"dim {self.dim} must be a multiple of 2 x heads ({2 * self.heads})")

@@ -128,10 +128,15 @@ class Transformer(nn.Module):
 
     Attributes:
         checkpointing: In training, store only the input of each block and recompute the rest for the gradient.
+
+    Raises:
+        ValueError: The width is not a multiple of twice the heads.
     """
 
     def __init__(self, config: TransformerConfig, adaptive: bool = False) -> None:
         super().__init__()
+        if config.dim % (2 * config.heads):
+            raise ValueError(f"dim {config.dim} must be a multiple of 2 x heads ({2 * config.heads})")
         self.config = config
         self.adaptive = adaptive
         self.checkpointing = False

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from valle.data.datamodule import Batch
 from valle.extensions.guided_attention import GuidedAttention, spoken_phonemes
 from valle.models.ar import AR
-from valle.models.config import Layout
+from valle.models.config import Layout, TransformerConfig
 from valle.training.base import BaseModule, top_k_accuracy
+from valle.training.config import DataConfig, OptimizerConfig, TrainingConfig
 from valle.training.prompts import prepend_untranscribed_prompts, trim_to_whole_groups
 
 
@@ -19,71 +22,57 @@ class ARModule(BaseModule):
     Defaults are those of the papers, but for untranscribed prompts, which the papers do not have.
 
     Args:
-        vocabulary: symbols of the text, phonemes or BPE units (from the data).
-        language: espeak language tag of the data, e.g. "en-us" (from the data).
-        bpe: BPE tokenizer of the text as JSON; None: the text is phonemes (from the data).
-        codec: name of the codec of the data's codes (from the data).
-        codebook_size: entries of a codebook (from the data).
-        group_size: codes predicted per step: 1 is VALL-E; 2, 4 and 8 are VALL-E 2.
-        layout: layout of the sequence, "valle" or "valle2".
-        tie_embeddings: tie the output projection to the embedding of the codes, as in the papers.
-        layers: transformer blocks.
-        heads: attention heads.
-        dim: width.
-        ffn_dim: width of the feed-forward networks.
-        dropout: dropout probability.
-        untranscribed_prompt_prob: probability of a step with untranscribed prompts: the prompt of an utterance in the
+        data: What the model has to know of its data (from the data).
+        transformer: Sizes of the transformer.
+        optimizer: Optimizer and schedule.
+        training: How training is computed, and which weights are trained.
+        group_size: Codes predicted per step: 1 is VALL-E; 2, 4 and 8 are VALL-E 2.
+        layout: Layout of the sequence, "valle" or "valle2".
+        tie_embeddings: Tie the output projection to the embedding of the codes, as in the papers.
+        untranscribed_prompt_prob: Probability of a step with untranscribed prompts: the prompt of an utterance in the
             data (`valle-prepare prompts` and `excerpts`), or else a segment of the utterance itself. In the other steps
             any prefix of an utterance is a transcribed prompt, as in the paper.
-        prompt_frames: maximum length of an untranscribed prompt; a segment is at most half of its utterance.
-        guided_attention: weight of the guided attention loss, for data with phoneme times; it decays to zero with the
+        prompt_frames: Maximum length of an untranscribed prompt; a segment is at most half of its utterance.
+        guided_attention: Weight of the guided attention loss, for data with phoneme times; it decays to zero with the
             learning rate. 0 (off) is the paper.
-        learning_rate: peak learning rate.
-        warmup_steps: steps of linear warm-up, before linear decay to zero at `trainer.max_steps`.
-        weight_decay: AdamW's weight decay of matrices.
-        seed: seed of prompts and dropout.
-        activation_checkpointing: store only the inputs of blocks and recompute the rest in the backward pass, which
-            takes less memory and more time.
-        compiled: run the blocks through `torch.compile`.
-        lora_rank: rank of LoRA adapters; only they and the phoneme embeddings are trained. 0 trains all weights.
     """
 
     def __init__(
         self,
-        vocabulary: list[str],
-        language: str = "en-us",
-        bpe: str | None = None,
-        codec: str = "encodec_24khz",
-        codebook_size: int = 1024,
+        data: DataConfig,
+        *,
+        transformer: TransformerConfig = TransformerConfig(),
+        optimizer: OptimizerConfig = OptimizerConfig(),
+        training: TrainingConfig = TrainingConfig(),
         group_size: int = 1,
         layout: Layout = "valle",
         tie_embeddings: bool = True,
-        layers: int = 12,
-        heads: int = 16,
-        dim: int = 1024,
-        ffn_dim: int = 4096,
-        dropout: float = 0.1,
         untranscribed_prompt_prob: float = 0.3,
         prompt_frames: int = 225,
         guided_attention: float = 0.0,
-        learning_rate: float = 5e-4,
-        warmup_steps: int = 32_000,
-        weight_decay: float = 0.01,
-        seed: int = 0,
-        activation_checkpointing: bool = False,
-        compiled: bool = False,
-        lora_rank: int = 0,
     ) -> None:
-        super().__init__()
-        self.model: AR = AR(
-            vocabulary_size=len(vocabulary),
-            config=self._transformer_config(),
-            codebook_size=codebook_size,
+        super().__init__(
+            data=data,
+            transformer=transformer,
+            optimizer=optimizer,
+            training=training,
+            group_size=group_size,
+            layout=layout,
+            tie_embeddings=tie_embeddings,
+            untranscribed_prompt_prob=untranscribed_prompt_prob,
+            prompt_frames=prompt_frames,
+            guided_attention=guided_attention,
+        )
+        build = partial(
+            AR,
+            vocabulary_size=len(data.vocabulary),
+            config=transformer,
+            codebook_size=data.codebook_size,
             group_size=group_size,
             layout=layout,
             tie_embeddings=tie_embeddings,
         )
-        self._set_up_model()
+        self.model: AR = self._set_up_model(build, training)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compute the loss of a batch, with untranscribed prompts in some steps."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning as L
 import torch
@@ -13,16 +14,18 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from valle.aliases import HYPER_PARAMETERS, rename_weights
+from valle.aliases import rename_weights
 from valle.checkpoint import read_checkpoint
 from valle.data.datamodule import Batch
 from valle.errors import UserError
 from valle.models.ar import AR
-from valle.models.config import TransformerConfig
 from valle.models.lora import add_adapters
 from valle.models.nar import NAR
 from valle.text import Vocabulary
-from valle.training.hyper_parameters import check_ranges
+from valle.training.config import DataConfig, TrainingConfig, flatten, nest
+from valle.training.hyper_parameters import check_ranges, option
+
+ModelT = TypeVar("ModelT", AR, NAR)
 
 
 def top_k_accuracy(logits: Tensor, targets: Tensor, k: int) -> Tensor:
@@ -51,50 +54,59 @@ def warmup_decay_factor(step: int, warmup_steps: int, max_steps: int) -> float:
 class BaseModule(L.LightningModule):
     """Common part of `ARModule` and `NARModule`.
 
-    Subclasses build `self.model` in their constructor, then call `_set_up_model`.
+    Subclasses hand all arguments of their constructor to this one, then build `model` by `_set_up_model`.
+
+    Args:
+        data: What the model has to know of its data.
+        arguments: All other arguments; `hparams` stores them flat (`valle.training.config`).
     """
 
     model: AR | NAR
 
-    def __init__(self) -> None:
+    def __init__(self, data: DataConfig, **arguments: Any) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(flatten({"data": data, **arguments}))
         check_ranges(self.hparams)
-        self.vocabulary = Vocabulary(list(self.hparams["vocabulary"]))
+        self.vocabulary = Vocabulary(list(data.vocabulary))
         self.sharded = False
         # Utterances since the last optimizer step, to be named if the gradient is not finite.
         self._utterance_ids: list[str] = []
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """Load a module as Lightning does, also from a checkpoint with former names of hyper-parameters."""
-        if isinstance(checkpoint_path, str | Path):
-            renamed = read_checkpoint(Path(checkpoint_path))["hyper_parameters"]
-            kwargs = {name: renamed[name] for name in HYPER_PARAMETERS.values() if name in renamed} | kwargs
-        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
+        """Load a module as Lightning does.
+
+        Args:
+            checkpoint_path: File of the checkpoint.
+            args: See Lightning.
+            kwargs: Hyper-parameters that replace saved ones, by their names in the checkpoint.
+        """
+        flat = read_checkpoint(Path(checkpoint_path))["hyper_parameters"] | kwargs
+        arguments = nest({name: value for name, value in flat.items() if not name.startswith("_")})
+        # Former checkpoints name Lightning's own function for instantiating from a command line.
+        return super().load_from_checkpoint(checkpoint_path, *args, _instantiator=None, **arguments)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Rename weights of a checkpoint that an earlier version saved."""
         checkpoint["state_dict"] = rename_weights(checkpoint["state_dict"])
 
-    def _transformer_config(self) -> TransformerConfig:
-        """Collect the transformer's sizes from the hyper-parameters."""
-        h = self.hparams
-        try:
-            return TransformerConfig(
-                layers=h["layers"], heads=h["heads"], dim=h["dim"], ffn_dim=h["ffn_dim"], dropout=h["dropout"]
-            )
-        except ValueError as error:
-            raise UserError(f"--model.init_args.dim {h['dim']}: {error}") from error
+    def _set_up_model(self, build: Callable[[], ModelT], training: TrainingConfig) -> ModelT:
+        """Build the model, and apply activation checkpointing, LoRA adapters and `torch.compile` to it.
 
-    def _set_up_model(self) -> None:
-        """Apply activation checkpointing, LoRA adapters and `torch.compile` to the model."""
-        self.model.transformer.checkpointing = self.hparams["activation_checkpointing"]
-        if self.hparams["lora_rank"]:
-            add_adapters(self.model, self.hparams["lora_rank"])
-        if self.hparams["compiled"]:
-            for block in self.model.transformer.blocks:
+        Raises:
+            UserError: The sizes do not fit each other.
+        """
+        try:
+            model = build()
+        except ValueError as error:
+            raise UserError(f"{option('dim')} {self.hparams['dim']}: {error}") from error
+        model.transformer.checkpointing = training.activation_checkpointing
+        if training.lora_rank:
+            add_adapters(model, training.lora_rank)
+        if training.compiled:
+            for block in model.transformer.blocks:
                 block.compile(dynamic=True)
+        return model
 
     def configure_model(self) -> None:
         """Shard the weights over all ranks, block by block, if the strategy is `Sharded`."""

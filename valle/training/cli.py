@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
-from functools import partial
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,26 +22,16 @@ from valle.errors import UserError
 from valle.extensions.latent_regression import LatentRegressionNAR
 from valle.text import Vocabulary
 from valle.training.callbacks import AtomicCheckpointIO, SigtermCheckpoint, TopCheckpoints
+from valle.training.config import DataConfig
+from valle.training.hyper_parameters import option
 from valle.training.nar import NARModule
 from valle.training.recipe_config import with_bases
 from valle.training.resume import check_resumable
 from valle.training.samples import SampleCallback
 from valle.training.warm_start import find_source, start_from
 
-# Arguments of a model that are read from the data it is trained on.
-FROM_DATA = {
-    "language": lambda data: data.config.language,
-    "bpe": lambda data: data.bpe,
-    "codec": lambda data: data.config.codec,
-    "codebook_size": lambda data: data.config.codebook_size,
-    "num_codebooks": lambda data: data.config.num_codebooks,
-    "frame_rate": lambda data: data.config.frame_rate,
-}
-
-
-def from_tokens(read: Callable[[TokensDataModule], Any], data: L.LightningDataModule) -> Any:
-    """Read a value from tokenized data; None for other data, whose model (a codec) does not need it."""
-    return read(data) if isinstance(data, TokensDataModule) else None
+# Hyper-parameters that are read from the data.
+FROM_DATA = [item.name for item in fields(DataConfig)]
 
 
 def has_bfloat16() -> bool:
@@ -95,27 +84,30 @@ class TrainCLI(LightningCLI):
             default=False,
             help="initialize a NAR model's code embeddings with the vectors of the codec's codebooks",
         )
-        parser.link_arguments("data", "model.init_args.vocabulary", compute_fn=self._vocabulary, apply_on="instantiate")
-        for name, read in FROM_DATA.items():
-            parser.link_arguments(
-                "data", f"model.init_args.{name}", compute_fn=partial(from_tokens, read), apply_on="instantiate"
-            )
+        parser.link_arguments("data", "model.init_args.data", compute_fn=self._data_config, apply_on="instantiate")
 
     def _parse_ckpt_path(self) -> None:
         """Keep Lightning from replacing options by those of --ckpt_path: `check_resumable` compares them."""
 
-    def _vocabulary(self, data: L.LightningDataModule) -> Any:
-        """Return the symbols of the model that training starts from, in its order, then those that only the data has.
+    def _data_config(self, data: L.LightningDataModule) -> dict[str, Any] | None:
+        """Return the fields of `DataConfig`; None for data without tokens, whose model (a codec) has no such argument.
 
-        A corpus of minutes lacks some of a language's symbols, and the ids of a fine-tuned AR model must remain those
-        of the NAR model that it is used with.
+        The vocabulary begins with the symbols of the model that training starts from, in its order; those that only the
+        data has follow. A corpus of minutes lacks some of a language's symbols, and the ids of a fine-tuned AR model
+        must remain those of the NAR model that it is used with.
         """
+        if not isinstance(data, TokensDataModule):
+            return None
         source = self._run_config.init_from
-        if source and isinstance(data, TokensDataModule):
+        if source:
             known = read_checkpoint(find_source(source, "ar", "nar"))["hyper_parameters"]["vocabulary"]
             new = [symbol for symbol in data.vocabulary.symbols if symbol not in known]
             data.vocabulary = Vocabulary([*known, *new])
-        return from_tokens(lambda tokens: tokens.vocabulary.symbols, data)
+        return {
+            "vocabulary": data.vocabulary.symbols,
+            "bpe": data.bpe,
+            **{name: getattr(data.config, name) for name in FROM_DATA if name not in ("vocabulary", "bpe")},
+        }
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the command line. Raises UserError for a seed that NumPy does not accept."""
@@ -182,7 +174,7 @@ class TrainCLI(LightningCLI):
             path = Path(config.ckpt_path)
             if not path.is_file():
                 raise UserError(f"--ckpt_path {path}: no such file; give a checkpoint of valle-train")
-            from_data = ("vocabulary", *FROM_DATA) if isinstance(self.datamodule, TokensDataModule) else ()
+            from_data = FROM_DATA if isinstance(self.datamodule, TokensDataModule) else ()
             check_resumable(path, read_checkpoint(path), self.model.hparams, from_data, config.ema_decay)
             return
         if config.init_from:
@@ -193,9 +185,11 @@ class TrainCLI(LightningCLI):
             try:
                 self.model.model.init_from_codebooks(codec.load(self.model.hparams["codec"]).codebooks)
             except ValueError as error:
-                raise UserError(f"--model.init_args.latent_dim: {error}") from error
+                raise UserError(f"{option('latent_dim')}: {error}") from error
         elif isinstance(self.model, NARModule) and isinstance(self.model.model, LatentRegressionNAR):
-            raise UserError("latent_regression_layers: the codec's vectors are predicted; give --init_codebooks true")
+            raise UserError(
+                f"{option('latent_regression_layers')}: the codec's vectors are predicted; give --init_codebooks true"
+            )
 
 
 def train(arguments: list[str] | None = None) -> None:

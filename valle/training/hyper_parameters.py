@@ -1,4 +1,4 @@
-"""Valid ranges of the hyper-parameters of `ARModule` and `NARModule`."""
+"""Valid ranges of the hyper-parameters of `ARModule` and `NARModule`, by their names in checkpoints."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from valle.aliases import GROUPED
 from valle.errors import UserError
 
 
@@ -23,6 +24,7 @@ NON_NEGATIVE = Range("0 or more", lambda value: 0 <= value < math.inf)
 PROBABILITY = Range("0 to 1", lambda value: 0 <= value <= 1)
 
 RANGES = {
+    "vocabulary": Range("at least one symbol", lambda value: len(value) > 0),
     "codebook_size": COUNT,
     "num_codebooks": COUNT,
     "layers": COUNT,
@@ -49,6 +51,11 @@ RANGES = {
 }
 
 
+def option(name: str) -> str:
+    """Return the option of `valle-train` that sets a hyper-parameter."""
+    return f"--model.init_args.{GROUPED.get(name, name)}"
+
+
 def check_ranges(values: Mapping[str, Any]) -> None:
     """Check hyper-parameters against `RANGES`.
 
@@ -61,4 +68,4 @@ def check_ranges(values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         valid = RANGES.get(name)
         if valid is not None and not valid.contains(value):
-            raise UserError(f"--model.init_args.{name} {value}: give {valid.description}")
+            raise UserError(f"{option(name)} {value}: give {valid.description}")

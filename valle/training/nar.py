@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,10 +11,11 @@ from torch import Tensor
 from valle.data.datamodule import Batch
 from valle.extensions.guided_attention import GuidedAttention, spoken_phonemes
 from valle.extensions.latent_regression import LatentRegressionNAR
-from valle.models.config import Layout
+from valle.models.config import Layout, TransformerConfig
 from valle.models.nar import NAR, NARInputs
 from valle.models.sequence import Padded
 from valle.training.base import BaseModule, top_k_accuracy
+from valle.training.config import DataConfig, LatentRegressionConfig, OptimizerConfig, TrainingConfig
 from valle.training.prompts import PromptSplit, split_prompt
 
 # Weight of the latent regression loss (the share of the latent's energy that is not predicted), relative to the cross
@@ -25,86 +27,63 @@ class NARModule(BaseModule):
     """LightningModule of the non-autoregressive model: cross entropy of one random stage for each utterance.
 
     Args:
-        vocabulary: symbols of the text, phonemes or BPE units (from the data).
-        language: espeak language tag of the data, e.g. "en-us" (from the data).
-        bpe: BPE tokenizer of the text as JSON; None: the text is phonemes (from the data).
-        codec: name of the codec of the data's codes (from the data).
-        codebook_size: entries of a codebook (from the data).
-        num_codebooks: codebooks (from the data).
-        frame_rate: frames per second (from the data).
-        prompt_seconds: maximum length of an acoustic prompt, which is at most half of its utterance.
-        max_prompt_seconds: if above `prompt_seconds`, the maximum length is sampled between both for each utterance, as
+        data: What the model has to know of its data (from the data).
+        transformer: Sizes of the transformer.
+        optimizer: Optimizer and schedule.
+        training: How training is computed, and which weights are trained.
+        latent_regression: A network that predicts the sum of the later codebooks' vectors; not in the papers.
+        layout: Layout of the sequence, "valle" or "valle2".
+        prompt_seconds: Maximum length of an acoustic prompt, which is at most half of its utterance.
+        max_prompt_seconds: If above `prompt_seconds`, the maximum length is sampled between both for each utterance, as
             in VALL-E 2 (3 to 30).
-        prefix_prompt_prob: probability of a step whose prompts are the first frames of the utterances (VALL-E 2: 1),
+        prefix_prompt_prob: Probability of a step whose prompts are the first frames of the utterances (VALL-E 2: 1),
             instead of segments of them (VALL-E: 0).
-        latent_regression_layers: blocks of a network that predicts the sum of the vectors of all codebooks after the
-            first, for small models (`valle.extensions.latent_regression`); 0 is the papers. It is initialized with the
-            codec's vectors: --init_codebooks true, or --init_from a model that has such a network.
-        latent_dim: width of the codec's vectors.
-        stage_power: stage j is sampled with a probability proportional to 1 / j ** stage_power; 0 (uniform) is the
+        stage_power: Stage j is sampled with a probability proportional to 1 / j ** stage_power; 0 (uniform) is the
             papers.
-        guided_attention: weight of the guided attention loss, for data with phoneme times; it decays to zero with the
-            learning rate. 0 (off) is the papers.
-        layout: layout of the sequence, "valle" or "valle2".
-        layers: transformer blocks.
-        heads: attention heads.
-        dim: width.
-        ffn_dim: width of the feed-forward networks.
-        dropout: dropout probability.
-        learning_rate: peak learning rate.
-        warmup_steps: steps of linear warm-up, before linear decay to zero at `trainer.max_steps`.
-        weight_decay: AdamW's weight decay of matrices.
-        seed: seed of stages, prompts and dropout.
-        activation_checkpointing: store only the inputs of blocks and recompute the rest in the backward pass, which
-            takes less memory and more time.
-        compiled: run the blocks through `torch.compile`.
-        lora_rank: rank of LoRA adapters; only they and the phoneme embeddings are trained. 0 trains all weights.
+        guided_attention: Weight of the guided attention loss, for data with phoneme times; it decays to zero with the
+            learning rate. 0 (off) is the paper.
     """
 
     def __init__(
         self,
-        vocabulary: list[str],
-        language: str = "en-us",
-        bpe: str | None = None,
-        codec: str = "encodec_24khz",
-        codebook_size: int = 1024,
-        num_codebooks: int = 8,
-        frame_rate: float = 75.0,
+        data: DataConfig,
+        *,
+        transformer: TransformerConfig = TransformerConfig(),
+        optimizer: OptimizerConfig = OptimizerConfig(),
+        training: TrainingConfig = TrainingConfig(),
+        latent_regression: LatentRegressionConfig = LatentRegressionConfig(),
+        layout: Layout = "valle",
         prompt_seconds: float = 3.0,
         max_prompt_seconds: float = 0.0,
         prefix_prompt_prob: float = 0.5,
-        latent_regression_layers: int = 0,
-        latent_dim: int = 128,
         stage_power: float = 0.0,
         guided_attention: float = 0.0,
-        layout: Layout = "valle",
-        layers: int = 12,
-        heads: int = 16,
-        dim: int = 1024,
-        ffn_dim: int = 4096,
-        dropout: float = 0.1,
-        learning_rate: float = 5e-4,
-        warmup_steps: int = 32_000,
-        weight_decay: float = 0.01,
-        seed: int = 0,
-        activation_checkpointing: bool = False,
-        compiled: bool = False,
-        lora_rank: int = 0,
     ) -> None:
-        super().__init__()
-        sizes: dict[str, Any] = {
-            "vocabulary_size": len(vocabulary),
-            "config": self._transformer_config(),
-            "codebook_size": codebook_size,
-            "num_codebooks": num_codebooks,
-            "layout": layout,
-        }
-        self.model: NAR
-        if latent_regression_layers:
-            self.model = LatentRegressionNAR(**sizes, layers=latent_regression_layers, latent_dim=latent_dim)
-        else:
-            self.model = NAR(**sizes)
-        self._set_up_model()
+        super().__init__(
+            data=data,
+            transformer=transformer,
+            optimizer=optimizer,
+            training=training,
+            latent_regression=latent_regression,
+            layout=layout,
+            prompt_seconds=prompt_seconds,
+            max_prompt_seconds=max_prompt_seconds,
+            prefix_prompt_prob=prefix_prompt_prob,
+            stage_power=stage_power,
+            guided_attention=guided_attention,
+        )
+        kind: Callable[..., NAR] = NAR
+        if latent_regression.layers:
+            kind = partial(LatentRegressionNAR, layers=latent_regression.layers, latent_dim=latent_regression.dim)
+        build = partial(
+            kind,
+            vocabulary_size=len(data.vocabulary),
+            config=transformer,
+            codebook_size=data.codebook_size,
+            num_codebooks=data.num_codebooks,
+            layout=layout,
+        )
+        self.model: NAR = self._set_up_model(build, training)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compute the loss of a batch, with a random stage for each utterance."""

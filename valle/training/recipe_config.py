@@ -24,23 +24,34 @@ def with_bases(arguments: list[str]) -> list[str]:
     Raises:
         UserError: A base does not exist, or builds on the recipe itself.
     """
+    grouped = not _trains_codec(arguments)
     expanded: list[str] = []
     for previous, argument in zip(["", *arguments], arguments, strict=False):
         path = argument if previous == "--config" else argument.removeprefix("--config=")
         if previous == "--config":
             expanded.pop()
         elif path == argument:
-            expanded.append(rename_flag(argument))
+            expanded.append(rename_flag(argument, grouped))
             continue
         for recipe in _chain(Path(path)):
-            expanded += ["--config", _renamed(recipe)]
+            expanded += ["--config", _renamed(recipe, grouped)]
     return expanded
 
 
-def _renamed(recipe: Path) -> str:
+def _trains_codec(arguments: list[str]) -> bool:
+    """Whether arguments or recipes name `CodecModule`, whose hyper-parameters are not grouped."""
+    texts = list(arguments)
+    for argument in arguments:
+        path = Path(argument.removeprefix("--config="))
+        if path.suffix in (".yaml", ".yml"):
+            texts += [recipe.read_text(encoding="utf-8") for recipe in _chain(path) if recipe.is_file()]
+    return any("CodecModule" in text for text in texts)
+
+
+def _renamed(recipe: Path, grouped: bool) -> str:
     """Return the recipe's path, or its content where former names were replaced in it."""
     text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
-    return rename_in_recipe(text, str(recipe)) or str(recipe)
+    return rename_in_recipe(text, str(recipe), grouped) or str(recipe)
 
 
 def _chain(recipe: Path) -> list[Path]:

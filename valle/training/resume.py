@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from valle.errors import UserError
+from valle.training.hyper_parameters import option
 
 # These are read at every step, or concern only how blocks are computed, so that a new value takes effect. All others
 # belong to the weights, or to the saved state of optimizer and schedule.
@@ -72,10 +73,10 @@ def check_resumable(
 
 def _difference(name: str, old: Any, new: Any, from_data: bool) -> str:
     """Describe a hyper-parameter that changed: its option, old and new value."""
-    option = f"{name} of the data" if from_data else f"--model.init_args.{name}"
+    source = f"{name} of the data" if from_data else option(name)
     if name == "vocabulary":
-        return f"{option}: {_symbols(old, new)}, now {_symbols(new, old)}"
-    return f"{option}: {_shown(old)}, now {_shown(new)}"
+        return f"{source}: {_symbols(old, new)}, now {_symbols(new, old)}"
+    return f"{source}: {_shown(old)}, now {_shown(new)}"
 
 
 def _symbols(symbols: Sequence[str], others: Sequence[str]) -> str:
