@@ -19,6 +19,8 @@ from valle.errors import UserError
 from valle.text import PADDING, Vocabulary, bpe_symbols, read_bpe
 
 logger = logging.getLogger("valle")
+# Utterances from which the bounds of buckets are estimated, Lhotse's default.
+MAX_BIN_ESTIMATE = 10_000
 
 
 def _is_short(cut: Any, max_duration: float) -> bool:
@@ -161,6 +163,7 @@ class TokensDataModule(L.LightningDataModule):
             max_duration=self.max_duration,
             num_buckets=self._count_buckets(files),
             buffer_size=self.buffer_size,
+            num_cuts_for_bins_estimate=min(MAX_BIN_ESTIMATE, self.buffer_size),
             shuffle=True,
             seed=self.seed,
             sync_buckets=True,
