@@ -30,7 +30,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
     folder = tmp_path_factory.mktemp("reproduce")
     binaries = folder / "bin"
     binaries.mkdir()
-    for name in COMMANDS:
+    for name in (*COMMANDS, "python"):
         (binaries / name).write_text(RECORDER, encoding="utf-8")
         (binaries / name).chmod(0o755)
     for name in ("egs", "recipes"):
@@ -56,9 +56,11 @@ def help_of(module: str, arguments: list[str], capsys: pytest.CaptureFixture[str
 
 
 def test_arguments_of_the_commands_exist(recorded, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
-    assert {command[0] for command in recorded} == set(COMMANDS)
+    assert {command[0] for command in recorded} == {*COMMANDS, "python"}
     for name, *arguments in recorded:
-        if name != "valle-train":
+        if name == "python":
+            assert (ROOT / arguments[0]).is_file()
+        elif name != "valle-train":
             shown = help_of(name.removeprefix("valle-"), arguments, capsys, monkeypatch)
             for option in (argument for argument in arguments if argument.startswith("--")):
                 assert re.search(rf"{option}\b", shown), (name, arguments, option)
