@@ -23,11 +23,11 @@ SECONDS = 2.0
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of audio files: two of two seconds and one of a minute."""
+    """A folder of audio files: two of two seconds and one of more than a minute."""
     folder = tmp_path_factory.mktemp("recordings")
     for name in ("one", "two", "a b"):
         audio.write(folder / f"{name}.wav", noise(SECONDS), 16_000)
-    audio.write(folder / "long.flac", np.zeros(60 * 8_000, np.float32), 8_000)
+    audio.write(folder / "long.flac", np.zeros(61 * 8_000, np.float32), 8_000)
     return folder
 
 

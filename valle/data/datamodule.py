@@ -140,7 +140,9 @@ class TokensDataModule(L.LightningDataModule):
             rank = 0
             world_size = 1
             if not shards or not steps:
-                raise UserError("split_shards: there are fewer shards, or batches, than ranks; leave it out")
+                raise UserError(
+                    "there are fewer shards, or batches, than ranks; give --data.init_args.split_shards false"
+                )
         fields = {
             name: [str(directory / f"{name}.{index:06d}.{suffix}") for directory, index in shards]
             for name, suffix in (("cuts", "jsonl.gz"), ("codes", "tar"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Seconds. `valle-tokenize` refuses longer utterances: a codec holds the whole waveform in memory.
-MAX_DURATION = 40.0
+MAX_DURATION = 60.0
 
 
 @dataclass(frozen=True)
