@@ -1,4 +1,7 @@
-"""Atomic file writes, file names and the cache directory."""
+"""Files: atomic writes, JSON lines, names, the cache directory, and weights with their provenance.
+
+All modules share these functions, so that each file is complete or absent, and each failure is one line.
+"""
 
 from __future__ import annotations
 
