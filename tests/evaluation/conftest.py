@@ -36,7 +36,8 @@ SCORE = Score(
     sim_o=0.9,
     sim_r=0.9,
     speaker_correct=False,
-    dnsmos=3.0,
+    dnsmos_p835=3.0,
+    dnsmos_p808=3.5,
     sig=3.0,
     bak=4.0,
     seconds=2.0,
@@ -64,27 +65,27 @@ class FakeRecognizer:
 
 
 class FakeEncoder:
-    """Returns the same embedding for every recording; fails for a short one."""
+    """Returns the same embedding for every recording; fails for a short one, or returns NaN with `nan`."""
+
+    def __init__(self, nan: bool = False) -> None:
+        self.nan = nan
 
     def embed(self, samples):
+        if self.nan and len(samples) < RATE // 2:
+            return np.array([np.nan, 0.0])
         return fail_if_short("encoder", samples, np.array([1.0, 0.0]))
 
 
-class NaNEncoder:
-    """Returns NaN for a short recording."""
-
-    def embed(self, samples):
-        return np.array([np.nan, 0.0]) if len(samples) < RATE // 2 else np.array([1.0, 0.0])
+@pytest.fixture
+def fake_dnsmos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace DNSMOS, which takes seconds for each recording, by a stand-in."""
+    quality = {"dnsmos_p835": 3.0, "dnsmos_p808": 3.5, "sig": 3.0, "bak": 4.0}
+    monkeypatch.setattr(scorer_module, "dnsmos", lambda samples: fail_if_short("DNSMOS", samples, quality))
 
 
 @pytest.fixture
-def items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[ScoringItem]:
-    """Utterances without a reference: two long ones, a short one, and a file that is not audio.
-
-    DNSMOS is replaced by a stand-in.
-    """
-    quality = {"dnsmos": 3.0, "sig": 3.0, "bak": 4.0}
-    monkeypatch.setattr(scorer_module, "dnsmos", lambda samples: fail_if_short("DNSMOS", samples, quality))
+def items(tmp_path: Path, fake_dnsmos: None) -> list[ScoringItem]:
+    """Utterances without a reference: two long ones, a short one, and a file that is not audio."""
     wav = tmp_path / "wav"
     for key, seconds in (("long1", 1.0), ("long2", 1.2), ("short", 0.2)):
         audio.write(wav / f"{key}.wav", noise(seconds), RATE)

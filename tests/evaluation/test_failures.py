@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from tests.conftest import command, noise
-from tests.evaluation.conftest import PROVENANCE, RATE, TEXT, FakeEncoder, FakeRecognizer, NaNEncoder, score_with_fakes
+from tests.evaluation.conftest import PROVENANCE, RATE, TEXT, FakeEncoder, FakeRecognizer, score_with_fakes
 from valle import audio, codec
 from valle.data.kaldi import Utterance
 from valle.errors import UserError
@@ -36,7 +36,9 @@ def test_failed_measurement_leaves_a_reason_and_the_others_are_scored(items: lis
         "DNSMOS": "DNSMOS needs longer audio",
         "SIM": "encoder needs longer audio",
     }
-    assert [short.word_errors, short.transcript, short.early_stop, short.dnsmos, short.sim_o, short.sim_r] == [None] * 6
+    assert [short.word_errors, short.transcript, short.early_stop, short.dnsmos_p808, short.sim_o, short.sim_r] == [
+        None
+    ] * 6
     assert short.seconds == pytest.approx(0.2)
     page = scores["page"]
     assert list(page.failures) == ["audio"]
@@ -63,7 +65,7 @@ def test_report_counts_scored_utterances_and_names_the_others(items: list[Scorin
 
 
 def test_result_that_is_not_finite_is_a_failure(items: list[ScoringItem], tmp_path: Path) -> None:
-    short = score_with_fakes(items, tmp_path / "out", NaNEncoder())["short"]
+    short = score_with_fakes(items, tmp_path / "out", FakeEncoder(nan=True))["short"]
     assert short.failures["SIM"] == "the result is not a finite number"
     assert (short.sim_o, short.speaker_correct) == (None, None)
 

@@ -39,7 +39,7 @@ def test_data_directory_without_prompts_has_no_similarity(items: list[ScoringIte
     read = read_items(tmp_path / "data", tmp_path / "wav")
     assert [(item.id, item.prompt) for item in read] == [("long1", None), ("long2", None)]
     scores = list(score_with_fakes(read, tmp_path / "out").values())
-    assert [(s.word_errors, s.dnsmos, s.sim_o, s.speaker_correct) for s in scores] == [(0, 3.0, None, None)] * 2
+    assert [(s.word_errors, s.dnsmos_p835, s.sim_o, s.speaker_correct) for s in scores] == [(0, 3.0, None, None)] * 2
     notes = report_notes(read, scores)
     assert len(notes) == 1
     assert notes[0].startswith("SIM-o, SIM-r and speaker accuracy not scored for ")

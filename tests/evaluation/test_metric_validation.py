@@ -96,7 +96,7 @@ def test_swapped_prompts_lower_similarity_only(bench: Bench) -> None:
     assert changes["speaker_accuracy"] <= -0.7
     assert changes["sim_o"] <= -0.15
     assert changes["sim_r"] <= -0.15
-    assert changes["wer"] == changes["dnsmos"] == 0
+    assert changes["wer"] == changes["dnsmos_p835"] == 0
 
 
 def test_shuffled_words_raise_error_rates_only(bench: Bench) -> None:
@@ -105,7 +105,7 @@ def test_shuffled_words_raise_error_rates_only(bench: Bench) -> None:
     changes = bench.changes(bench.metrics(shuffled))
     assert changes["wer"] >= 0.5
     assert changes["cer"] >= 0.4
-    assert changes["sim_o"] == changes["dnsmos"] == changes["seconds"] == 0
+    assert changes["sim_o"] == changes["dnsmos_p835"] == changes["seconds"] == 0
 
 
 def test_missing_last_half_second_is_an_early_stop(bench: Bench) -> None:
@@ -127,7 +127,7 @@ def test_single_codebook_lowers_intelligibility_and_quality(bench: Bench) -> Non
 
     changes = bench.changes_by("coarse", coarse)
     assert changes["wer"] >= 0.3
-    assert changes["dnsmos"] <= -0.6
+    assert changes["dnsmos_p835"] <= -0.6
     assert changes["sim_o"] <= -0.05
     assert abs(changes["seconds"]) <= 0.02
     recordings = [item.reference for item in bench.items[:3] if item.reference is not None]
@@ -149,7 +149,8 @@ def test_white_noise_lowers_background_quality(bench: Bench) -> None:
 
     changes = bench.changes_by("noise", noisy)
     assert changes["bak"] <= -1.2
-    assert changes["dnsmos"] <= -0.5
+    assert changes["dnsmos_p835"] <= -0.5
+    assert changes["dnsmos_p808"] <= -0.3
     assert changes["sim_o"] <= -0.1
     assert changes["pauses"] <= 0
 

@@ -31,7 +31,7 @@ def test_interval_coverage_is_near_its_level() -> None:
     sets = 200
     for _ in range(sets):
         values = rng.normal(3.0, 0.5, 40)
-        result = estimate(METRIC["dnsmos"], [replace(SCORE, dnsmos=float(v)) for v in values])
+        result = estimate(METRIC["dnsmos_p835"], [replace(SCORE, dnsmos_p835=float(v)) for v in values])
         covered += result.low <= 3.0 <= result.high
     assert 0.90 <= covered / sets <= 0.98
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,95 @@ def test_ctc_model_of_transformers_decodes_greedily(tmp_path: Path, masked: bool
         best = model(values[None].float()).logits.argmax(-1)[0].tolist()
         spelled = "".join(letters[c] for i, c in enumerate(best) if c and (i == 0 or c != best[i - 1]))
         assert transcript == " ".join(spelled.replace("|", " ").split())
+
+
+def save_band_transducer(folder: Path) -> None:
+    """Save a transducer as NeMo exports it, which recognizes "low" and "high" frequencies.
+
+    The encoder passes the features on. The joint network adds the difference of the two halves of the bands to the
+    logits, and excludes the previous token.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    def value(name: str, shape: list[object], kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    def constant(name: str, values: object) -> onnx.TensorProto:
+        return numpy_helper.from_array(np.array(values, np.float32), name)
+
+    def save(name: str, *graph: object) -> None:
+        opset = [helper.make_opsetid("", 17)]
+        onnx.save(helper.make_model(helper.make_graph(*graph), opset_imports=opset, ir_version=8), folder / name)  # type: ignore[arg-type]
+
+    length = ["batch"]
+    save(
+        "encoder-model.onnx",
+        [
+            helper.make_node("Identity", ["audio_signal"], ["outputs"]),
+            helper.make_node("Identity", ["length"], ["encoded_lengths"]),
+        ],
+        "encoder",
+        [value("audio_signal", ["batch", 80, "time"]), value("length", length, TensorProto.INT64)],
+        [value("outputs", ["batch", 80, "time"]), value("encoded_lengths", length, TensorProto.INT64)],
+    )
+    states = [f"{kind}_states_{number}" for kind in ("input", "output") for number in (1, 2)]
+    save(
+        "decoder_joint-model.onnx",
+        [
+            helper.make_node("Mul", ["encoder_outputs", "bands"], ["weighted"]),
+            helper.make_node("ReduceSum", ["weighted"], ["difference"], keepdims=0),
+            helper.make_node("Mul", ["difference", "signs"], ["scores"]),
+            helper.make_node("Gather", ["transitions", "targets"], ["allowed"]),
+            helper.make_node("Add", ["allowed", "scores"], ["outputs"]),
+            helper.make_node("Identity", [states[0]], [states[2]]),
+            helper.make_node("Identity", [states[1]], [states[3]]),
+        ],
+        "decoder_joint",
+        [
+            value("encoder_outputs", [1, 80, 1]),
+            value("targets", [1, 1], TensorProto.INT64),
+            value("target_length", [1], TensorProto.INT64),
+            *(value(name, [1, 1, 1]) for name in states[:2]),
+        ],
+        [value("outputs", [1, 1, 3]), *(value(name, [1, 1, 1]) for name in states[2:])],
+        [
+            constant("bands", [[[1 / 40]] * 40 + [[-1 / 40]] * 40]),
+            constant("signs", [1, -1, 0]),
+            # Rows: the previous token is "low", "high", or there is none.
+            constant("transitions", [[-99, 0, 0.5], [0, -99, 0.5], [0, 0, 0.5]]),
+        ],
+    )
+    (folder / "vocab.txt").write_text("\u2581low 0\n\u2581high 1\n<blk> 2\n", encoding="utf-8")
+    (folder / "config.json").write_text('{"model_type": "nemo-conformer-rnnt", "features_size": 80}')
+
+
+def test_onnx_transducer_is_decoded_by_onnx_asr(tmp_path: Path) -> None:
+    save_band_transducer(tmp_path)
+    # Noise with most energy at low and at high frequencies.
+    low, high = (0.1 * samples / samples.std() for samples in (np.cumsum(noise(0.5)), np.diff(noise(0.5))))
+    recordings = [np.concatenate(parts) for parts in ((low, high), (high, low), (low, high, low, high))]
+    recognizer = load_recognizer(str(tmp_path))
+    assert recognizer.transcribe(recordings) == ["low high", "high low", "low high low high"]
+    assert recognizer.transcribe([]) == []
+
+
+def test_onnx_folder_that_onnx_asr_cannot_load_is_a_user_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_band_transducer(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"config\.json: names no model_type; give one of onnx-asr"):
+        load_recognizer(str(tmp_path))
+    (tmp_path / "config.json").write_text('{"model_type": "other"}')
+    with pytest.raises(UserError, match=r"cannot be loaded .*other.*folder with an ONNX model for onnx-asr"):
+        load_recognizer(str(tmp_path))
+    (tmp_path / "config.json").write_text('{"model_type": "nemo-conformer-rnnt"}')
+    (tmp_path / "encoder-model.onnx").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        load_recognizer(str(tmp_path))
+    # As if it were not installed.
+    monkeypatch.setitem(sys.modules, "onnx_asr", None)
+    with pytest.raises(UserError, match=r"onnx_asr is not installed; install it with: pip install 'valle\[onnx\]'"):
+        load_recognizer(str(tmp_path))
 
 
 def test_pocketsphinx_recognizes_words_of_speech_only(speech: Path) -> None:

@@ -70,7 +70,7 @@ def test_scoring_continues_after_sigkill_with_the_same_scores(evaluated: Path) -
     for one, two in zip(plain, resumed, strict=True):
         assert (one["id"], one["system"], one["transcript"]) == (two["id"], two["system"], two["transcript"])
         assert one["sim_o"] == pytest.approx(two["sim_o"], abs=1e-5)
-        assert one["dnsmos"] == pytest.approx(two["dnsmos"], abs=1e-4)
+        assert one["dnsmos_p835"] == pytest.approx(two["dnsmos_p835"], abs=1e-4)
 
 
 def test_changed_files_are_scored_again(evaluated: Path) -> None:

@@ -110,9 +110,11 @@ def test_invalid_published_list_is_a_user_error(tmp_path: Path, content: str, me
         read_test_list(tmp_path / "meta.lst")
 
 
-def test_synth_rejects_protocol_for_test_list(evaluated: Path) -> None:
-    arguments = ["--data", evaluated / "list.tsv", "--output-dir", evaluated / "none", "--protocol", "reference"]
+def test_synth_rejects_protocol_for_test_list(tmp_path: Path) -> None:
+    (tmp_path / "p.wav").touch()
+    (tmp_path / "list.tsv").write_text("prompt\ttext\np.wav\ta\n")
+    arguments = ["--data", tmp_path / "list.tsv", "--output-dir", tmp_path / "none", "--protocol", "reference"]
     done = command("valle-synth", *arguments, check=False)
     assert done.returncode == 2
     assert "a test list names its prompts" in done.stderr
-    assert not (evaluated / "none").exists()
+    assert not (tmp_path / "none").exists()

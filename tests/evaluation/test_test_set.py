@@ -11,8 +11,9 @@ import valle
 from tests.conftest import command
 from valle import audio
 from valle.data import kaldi
+from valle.evaluation.continuation import without_prompts
 from valle.evaluation.items import read_items
-from valle.evaluation.test_set import choose_prompts, read_prompts
+from valle.evaluation.test_set import choose_prompts, read_prompts, read_synthesis_records
 from valle.synthesis import TTS
 
 
@@ -62,6 +63,11 @@ def test_continuation_is_written_with_its_prompt(tts: TTS, corpus: Path, run_dir
             spoken = audio.read(tmp_path / f"{prompt.stem}-{candidate}.wav").samples
             assert len(spoken) > 16_000  # a second of prompt, and something after it
             np.testing.assert_allclose(spoken[:12_000], tts.codec.decode(given)[:12_000], atol=2e-3)
+    records = read_synthesis_records(tmp_path)
+    assert len(records) == 4
+    assert {record["prompt_seconds"] for record in records.values()} == {1.0}
+    items = without_prompts(read_items(corpus / "test_seen", tmp_path))
+    assert [(item.offset, item.synthesized_offset, item.text) for item in items] == [(1.0, 1.0, None)] * 2
 
 
 def test_similarity_leaves_out_prompts_that_are_the_utterance_itself(

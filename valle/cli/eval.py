@@ -9,14 +9,17 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from valle.cli.common import Parser, run
 from valle.errors import UserError
+from valle.evaluation.models import ENCODER, ENCODERS, RECOGNIZER, RECOGNIZERS
 from valle.evaluation.score import SYSTEMS
 from valle.evaluation.selection import SELECTIONS
 
-RECOGNIZER = "whisper-tiny.en, pocketsphinx, or a folder or hub name of a faster-whisper or transformers CTC model"
-ENCODER = "resemblyzer, the papers' wavlm_large_finetune.pth, or a folder or hub name of a transformers x-vector model"
+if TYPE_CHECKING:
+    from valle.codec import Codec
+    from valle.evaluation.speaker_encoder import SpeakerEncoder
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -33,14 +36,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_scoring_models(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the commands that use codec, recognizer and speaker encoder."""
+def _add_scoring_models(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    """Add the options of the commands that use codec, recognizer and speaker encoder.
+
+    Returns:
+        The group of --recognizer, for options that replace it.
+    """
     parser.add_argument("--codec", default="small", help="bundled codec, folder, or EnCodec model")
     parser.add_argument("--codec-dir", type=Path, help="folder with the weights of a pretrained codec")
-    parser.add_argument("--recognizer", default="whisper-tiny.en", help=RECOGNIZER)
-    parser.add_argument("--speaker-encoder", default="resemblyzer", help=ENCODER)
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--recognizer", default=RECOGNIZER, help=f"{RECOGNIZERS} (default: %(default)s)")
+    parser.add_argument("--speaker-encoder", default=ENCODER, help=f"{ENCODERS} (default: %(default)s)")
     parser.add_argument("--results", type=Path, help="RESULTS.md into which the table and its provenance are written")
     parser.add_argument("--recipe", help="command that made the model, written beside the table")
+    return group
+
+
+def _load_codec_and_encoder(args: argparse.Namespace) -> tuple[Codec, SpeakerEncoder]:
+    """Load the codec and the speaker encoder."""
+    from valle import codec as codecs
+    from valle.evaluation.speaker_encoder import load_encoder
+
+    return codecs.load(args.codec, args.codec_dir), load_encoder(args.speaker_encoder)
 
 
 def _add_score(commands: argparse._SubParsersAction) -> None:
@@ -50,7 +67,12 @@ def _add_score(commands: argparse._SubParsersAction) -> None:
         description="Score synthesized speech, the recordings and their codec resynthesis: WER, SIM, DNSMOS, decoding "
         "errors. A stopped run continues where it stopped.",
     )
-    parser.add_argument("data", type=Path, help="data directory, or tab-separated test list: prompt, text, reference")
+    parser.add_argument(
+        "data",
+        type=Path,
+        help="data directory, or test list: tab-separated with the columns prompt, text, reference, ..., or .lst of "
+        "LibriSpeech-PC or Seed-TTS-eval",
+    )
     parser.add_argument(
         "synthesized",
         type=Path,
@@ -61,13 +83,24 @@ def _add_score(commands: argparse._SubParsersAction) -> None:
         "output", type=Path, help="folder for report.html, report.md, report.tex, summary.json, scores.jsonl"
     )
     parser.add_argument("--model", help="synthesize what is missing with this run directory or bundled model")
-    _add_scoring_models(parser)
+    _add_scoring_models(parser).add_argument(
+        "--transcripts",
+        type=Path,
+        metavar="FILE",
+        help="transcripts of an outside recognizer, a line `<id> <words>` per synthesized file <id>.wav; of the "
+        "recordings and their codec resynthesis, by recording/<id> and codec/<id>",
+    )
+    parser.add_argument(
+        "--continuation-only",
+        action="store_true",
+        help="score only what follows the prompt, of outputs of `valle-synth --protocol continuation`",
+    )
     parser.add_argument(
         "--select",
         default="first",
         choices=SELECTIONS,
-        help="among several candidates: the first; the best by SIM-o and WER, sorted as in VALL-E 2; the best value of "
-        "each metric",
+        help="of several candidates: the first; the best by SIM-o and WER, sorted as in VALL-E 2; the best value of "
+        "each metric; the mean of each metric, as VALL-E's three runs",
     )
     parser.add_argument("--title", default="Scores", help="heading of the report")
     parser.add_argument("--run", type=Path, help="run directory whose training curves the report shows")
@@ -82,32 +115,38 @@ def _score(args: argparse.Namespace) -> None:
     """Score a test set and write the report."""
     if args.batch_size < 1 or args.listen < 0:
         raise UserError("--batch-size must be at least 1 and --listen at least 0")
+    if args.transcripts is not None and args.continuation_only:
+        raise UserError("--transcripts are of whole files; leave --continuation-only out, or give a --recognizer")
 
     # Imported here: torch and the scoring models take seconds, which --help and errors in arguments should not.
-    from valle import codec as codecs
+    from valle.evaluation.continuation import without_prompts
     from valle.evaluation.failures import report_notes
     from valle.evaluation.items import read_items
     from valle.evaluation.metrics import summary
     from valle.evaluation.provenance import provenance, write_results
     from valle.evaluation.recognizer import load_recognizer
-    from valle.evaluation.report import Report, write_report
+    from valle.evaluation.report import Report, write_outputs
     from valle.evaluation.scorer import Scorer
     from valle.evaluation.scoring import score_items
-    from valle.evaluation.speaker_encoder import load_encoder
-    from valle.evaluation.tables import latex, markdown, write_summary
-    from valle.files import write_text
+    from valle.evaluation.transcripts import read_transcripts
 
-    codec = codecs.load(args.codec, args.codec_dir)
-    recognizer = load_recognizer(args.recognizer)
-    encoder = load_encoder(args.speaker_encoder)
+    codec, encoder = _load_codec_and_encoder(args)
+    recognizer = None if args.transcripts is not None else load_recognizer(args.recognizer)
     if args.model is not None:
         from valle.cli.synth_test_set import TestSetOptions, synthesize_test_set
         from valle.synthesis import load
 
         synthesize_test_set(load(args.model, args.codec_dir), args.data, args.synthesized, TestSetOptions())
     items = read_items(args.data, args.synthesized)
-    scorer = Scorer(items, codec, recognizer, encoder)
-    models = {"codec": args.codec, "recognizer": args.recognizer, "speaker_encoder": args.speaker_encoder}
+    if args.continuation_only:
+        items = without_prompts(items)
+    transcripts = None if args.transcripts is None else read_transcripts(args.transcripts, items, args.select)
+    scorer = Scorer(items, codec, recognizer, encoder, transcripts)
+    models = {
+        "codec": args.codec,
+        "recognizer": args.recognizer if args.transcripts is None else "--transcripts",
+        "speaker_encoder": args.speaker_encoder,
+    }
     scores = score_items(
         items,
         scorer,
@@ -122,29 +161,18 @@ def _score(args: argparse.Namespace) -> None:
         scores=scores,
         summary=summary(scores),
         provenance=provenance(args.recipe),
-        notes=report_notes(items, scores),
+        notes=report_notes(items, scores, args.select),
         run=args.run,
         max_audio=args.listen,
     )
     for note in report.notes:
         warnings.warn(note, stacklevel=1)
-    write_summary(
-        args.output / "summary.json",
-        title=args.title,
-        summary=report.summary,
-        settings={**models, "select": args.select},
-        provenance=report.provenance,
-        notes=report.notes,
-    )
-    text = markdown(args.title, report.summary, report.notes)
-    write_text(args.output / "report.md", text)
-    write_text(args.output / "report.tex", latex(args.title, report.summary))
-    page = args.output / "report.html"
-    write_report(page, report, codec)
+    options = {"select": args.select, "continuation_only": args.continuation_only}
+    text = write_outputs(args.output, report, {**models, **options}, codec)
     if args.results is not None:
         write_results(args.results, args.title, text, report.provenance)
     print(text)
-    print(page)
+    print(args.output / "report.html")
 
 
 def _add_compare(commands: argparse._SubParsersAction) -> None:
@@ -190,18 +218,15 @@ def _add_codec(commands: argparse._SubParsersAction) -> None:
 
 def _codec(args: argparse.Namespace) -> None:
     """Score a codec."""
-    from valle import codec as codecs
     from valle.evaluation.codec_scores import find_recordings, score_codec, table
     from valle.evaluation.provenance import provenance, write_results
     from valle.evaluation.recognizer import load_recognizer
-    from valle.evaluation.speaker_encoder import load_encoder
     from valle.files import write_text
 
-    codec = codecs.load(args.codec, args.codec_dir)
+    codec, encoder = _load_codec_and_encoder(args)
     if args.codebooks is not None and not 1 <= args.codebooks <= codec.num_codebooks:
         raise UserError(f"--codebooks {args.codebooks}: the codec has 1 to {codec.num_codebooks}")
     recognizer = load_recognizer(args.recognizer)
-    encoder = load_encoder(args.speaker_encoder)
     scores = score_codec(codec, find_recordings(args.data), recognizer, encoder, args.codebooks)
     text = table(args.title, scores)
     origin = provenance(args.recipe)

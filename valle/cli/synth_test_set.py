@@ -13,7 +13,15 @@ import torch
 from rich.progress import Progress
 
 from valle.devices import MAX_SEED
-from valle.evaluation.test_set import CODES, SPEECH, PromptChoice, output_paths, read_test_set, write_prompts
+from valle.evaluation.test_set import (
+    CODES,
+    PROMPT_SECONDS,
+    SPEECH,
+    PromptChoice,
+    output_paths,
+    read_test_set,
+    write_prompts,
+)
 from valle.files import append_line, atomic_path
 from valle.synthesis.options import SynthesisOptions
 from valle.synthesis.pipeline import TTS
@@ -78,11 +86,13 @@ def synthesize_test_set(tts: TTS, source: Path, output: Path, options: TestSetOp
             seeds = [(options.seed + candidates * index) % (MAX_SEED + 1) for index, _ in batch]
             results = tts.synthesize_batch([item.text for _, item in batch], prompts, seeds, options.synthesis)
             real_time_factor = (time.perf_counter() - begin) / sum(speech.audio.duration for speech in results)
+            lengths: list[float | None] = [None] * len(results)
             if continues:
+                lengths = [len(prompt.codes) / tts.codec.frame_rate for prompt in prompts for _ in range(candidates)]
                 results = with_prompts(tts, prompts, results, candidates)
             paths = [path for _, item in batch for path in files[item.id]]
-            for path, speech in zip(paths, results, strict=True):
-                write_speech(path, speech, real_time_factor)
+            for path, speech, prompt_seconds in zip(paths, results, lengths, strict=True):
+                write_speech(path, speech, real_time_factor, prompt_seconds)
             progress.advance(task, len(batch))
     return len(missing)
 
@@ -105,11 +115,20 @@ def with_prompts(tts: TTS, prompts: Sequence[Prompt], results: Sequence[Speech],
     ]
 
 
-def write_speech(path: Path, speech: Speech, real_time_factor: float) -> None:
-    """Write codes, a line in speech.jsonl, and last the audio, whose presence says that all is complete."""
+def write_speech(path: Path, speech: Speech, real_time_factor: float, prompt_seconds: float | None = None) -> None:
+    """Write codes, a line in speech.jsonl, and last the audio, whose presence says that all is complete.
+
+    Args:
+        path: Audio file.
+        speech: Its contents.
+        real_time_factor: Synthesis time per second of speech.
+        prompt_seconds: Duration of the prompt with which a continuation begins; None: it is no continuation.
+    """
     with atomic_path(path.parent / CODES / f"{path.stem}.npy") as temporary:
         np.save(temporary, speech.codes.numpy().astype(np.uint16))
     duration = speech.audio.duration
     line = {"file": path.name, "seconds": duration, "rtf": real_time_factor, "no_end": speech.truncated}
+    if prompt_seconds is not None:
+        line[PROMPT_SECONDS] = prompt_seconds
     append_line(path.parent / SPEECH, json.dumps(line))
     speech.audio.save(path)

@@ -9,10 +9,11 @@ import numpy as np
 
 from valle.errors import UserError
 from valle.evaluation.items import ScoringItem
+from valle.evaluation.models import one_line
 from valle.evaluation.score import SYSTEM_LABELS, Score
 from valle.evaluation.test_set import PROMPTS
 
-MAX_LISTED = 5  # utterances that a line about failures names
+MAX_LISTED = 5  # ids that a line names
 
 
 def attempt(function: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
@@ -47,9 +48,10 @@ def attempt_read(function: Callable[..., Any], *arguments: Any) -> tuple[Any, st
         return None, one_line(error)
 
 
-def one_line(error: BaseException) -> str:
-    """Return the message of an exception, shortened to one line; its class where it has no message."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+def shorten_list(keys: Sequence[str]) -> str:
+    """Return the first `MAX_LISTED` ids, and how many more there are."""
+    more = f" and {len(keys) - MAX_LISTED} more" if len(keys) > MAX_LISTED else ""
+    return f"{', '.join(keys[:MAX_LISTED])}{more}"
 
 
 def failure_lines(failures: Iterable[tuple[str, str, str]]) -> list[str]:
@@ -63,10 +65,8 @@ def failure_lines(failures: Iterable[tuple[str, str, str]]) -> list[str]:
         ids.setdefault((measurement, reason), []).append(key)
     lines = []
     for (measurement, reason), keys in ids.items():
-        more = f" and {len(keys) - MAX_LISTED} more" if len(keys) > MAX_LISTED else ""
-        listed = f"{', '.join(keys[:MAX_LISTED])}{more}"
         utterances = "utterance" if len(keys) == 1 else "utterances"
-        lines.append(f"{measurement} not scored for {len(keys)} {utterances} ({listed}): {reason}")
+        lines.append(f"{measurement} not scored for {len(keys)} {utterances} ({shorten_list(keys)}): {reason}")
     return lines
 
 
@@ -79,11 +79,36 @@ def failure_notes(scores: Sequence[Score]) -> list[str]:
     )
 
 
-def report_notes(items: Sequence[ScoringItem], scores: Sequence[Score]) -> list[str]:
-    """Return a line about utterances without a prompt, where there are any, and the `failure_notes`."""
-    count = sum(item.prompt is None for item in items)
-    if not count:
-        return failure_notes(scores)
-    reason = f"no {PROMPTS} names another recording of the speaker as the prompt"
-    note = f"SIM-o, SIM-r and speaker accuracy not scored for {count} of {len(items)} utterances: {reason}"
-    return [note, *failure_notes(scores)]
+def report_notes(items: Sequence[ScoringItem], scores: Sequence[Score], selection: str = "first") -> list[str]:
+    """Return the notes of a report: what the scores are of, what is missing and why, and the `failure_notes`.
+
+    Args:
+        items: Test set.
+        scores: Its scores.
+        selection: How the candidates were selected, one of `valle.evaluation.selection.SELECTIONS`.
+    """
+    notes = []
+    counts = {len(item.synthesized) for item in items}
+    if selection == "mean":
+        candidates = "-".join(map(str, sorted({min(counts), max(counts)})))
+        notes.append(f"Mean of {candidates} candidates; audio and transcript are those of the first")
+    if any(item.offset for item in items):
+        notes.append("Only the speech after the prompt is scored")
+    without_prompt = sum(item.prompt is None for item in items)
+    if without_prompt:
+        reason = f"no {PROMPTS} names another recording of the speaker as the prompt"
+        notes.append(f"SIM-o, SIM-r and speaker accuracy not scored for {_of(without_prompt, items)}: {reason}")
+    without_text = sum(item.text is None for item in items)
+    if without_text:
+        reason = "the words after the prompt are not available"
+        notes.append(f"WER, CER, words/s and early stops not scored for {_of(without_text, items)}: {reason}")
+    for system, label in SYSTEM_LABELS.items():
+        missing = [s for s in scores if s.system == system and s.text is not None and s.transcript is None]
+        if any(s.seconds is not None and "WER" not in s.failures for s in missing):
+            notes.append(f"WER, CER and early stops of {label} not scored: there are no transcripts of them")
+    return [*notes, *failure_notes(scores)]
+
+
+def _of(count: int, items: Sequence[ScoringItem]) -> str:
+    """Return "2 of 5 utterances"."""
+    return f"{count} of {len(items)} utterances"

@@ -21,18 +21,29 @@ class ScoringItem:
     Attributes:
         id: Utterance id.
         speaker: Speaker of the prompt.
-        text: Target text.
+        text: Words of the scored audio; None where they are not available.
         prompt: Audio file of the prompt; None where it is not available.
         reference: Recording of the text by a person; None where there is none.
         synthesized: Audio files of the synthesized candidates.
+        prompt_text: Transcript of the prompt; None where it is not available.
+        offset: Seconds at the beginning of recording and codec resynthesis that are not scored.
+        synthesized_offset: Seconds at the beginning of the synthesized files that are not scored.
     """
 
     id: str
     speaker: str
-    text: str
+    text: str | None
     prompt: Path | None
     reference: Utterance | None
     synthesized: tuple[Path, ...]
+    prompt_text: str | None = None
+    offset: float = 0.0
+    synthesized_offset: float = 0.0
+
+    def candidates(self, selection: str) -> tuple[Path, ...]:
+        """Return the synthesized audio files that a selection (`valle.evaluation.selection.SELECTIONS`) needs."""
+        # The first candidate needs no scores of the others.
+        return self.synthesized if selection != "first" else self.synthesized[:1]
 
 
 @dataclass(frozen=True)
@@ -43,8 +54,9 @@ class ScoringTask:
         item: Utterance that it is a rendering of.
         system: Where it comes from, one of `valle.evaluation.score.SYSTEMS`.
         path: Audio file.
-        start: Start of the utterance in the file, in seconds.
-        end: End of the utterance in the file, in seconds; None: the end of the file.
+        start: Start of the scored part of the file, in seconds.
+        end: End of the scored part of the file, in seconds; None: the end of the file.
+        transcript: Transcript by an outside recognizer; None: there is none.
     """
 
     item: ScoringItem
@@ -52,12 +64,14 @@ class ScoringTask:
     path: Path
     start: float = 0.0
     end: float | None = None
+    transcript: str | None = None
 
     def cache_key(self) -> str:
         """Return a string that changes whenever one of the files or texts changes that the score depends on."""
         prompt = [] if self.item.prompt is None else file_state(self.item.prompt)
         target = [self.item.id, self.item.text, self.item.speaker, *prompt]
-        return json.dumps([self.system, *target, self.start, self.end, *file_state(self.path)])
+        transcript = [] if self.transcript is None else [self.transcript]
+        return json.dumps([self.system, *target, self.start, self.end, *file_state(self.path), *transcript])
 
 
 def file_state(path: Path) -> list[Any]:
@@ -104,6 +118,7 @@ def _read_list(source: Path, folder: Path) -> list[ScoringItem]:
             prompt=line.prompt,
             reference=reference,
             synthesized=_find_candidates(folder, line.id),
+            prompt_text=line.prompt_text,
         )
         items.append(item)
     return items

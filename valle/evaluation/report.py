@@ -22,7 +22,15 @@ from valle.evaluation.plots import by_length, by_speaker, code_image, spectrogra
 from valle.evaluation.recognizer import SAMPLE_RATE, words
 from valle.evaluation.score import SYSTEM_LABELS, Score
 from valle.evaluation.scorer import read_codes
-from valle.evaluation.tables import Summary, measured_metrics, smaller_count, utterance_count
+from valle.evaluation.tables import (
+    Summary,
+    latex,
+    markdown,
+    measured_metrics,
+    smaller_count,
+    utterance_count,
+    write_summary,
+)
 from valle.evaluation.text_errors import align_words
 from valle.files import write_text
 from valle.optional import require
@@ -86,6 +94,33 @@ class _Player:
     words: list[tuple[str, str]]
 
 
+def write_outputs(folder: Path, report: Report, settings: dict[str, Any], codec: Codec) -> str:
+    """Write report.html, report.md, report.tex and summary.json.
+
+    Args:
+        folder: Report folder.
+        report: Contents of the report.
+        settings: Scoring models and options, for summary.json.
+        codec: See `write_report`.
+
+    Returns:
+        The contents of report.md.
+    """
+    write_summary(
+        folder / "summary.json",
+        title=report.title,
+        summary=report.summary,
+        settings=settings,
+        provenance=report.provenance,
+        notes=report.notes,
+    )
+    text = markdown(report.title, report.summary, report.notes)
+    write_text(folder / "report.md", text)
+    write_text(folder / "report.tex", latex(report.title, report.summary))
+    write_report(folder / "report.html", report, codec)
+    return text
+
+
 def write_report(path: Path, report: Report, codec: Codec) -> None:
     """Write the page.
 
@@ -132,7 +167,8 @@ def problems(score: Score) -> list[str]:
         "silence": bool(score.has_silence),
         "early_stop": bool(score.early_stop),
         "truncated": bool(score.truncated),
-        "wrong_speaker": score.speaker_correct is False,
+        # Below 1 is False, or a share of several candidates.
+        "wrong_speaker": score.speaker_correct is not None and score.speaker_correct < 1,
         "not_scored": bool(score.failures),
     }
     return [name for name, is_present in present.items() if is_present]
@@ -177,7 +213,7 @@ def _select_audio(scores: list[Score], count: int) -> list[Score]:
 
 def _aligned_transcript(score: Score) -> list[tuple[str, str]]:
     """Return the alignment of the transcript with the text; empty where the recognizer failed."""
-    return [] if score.transcript is None else align_words(words(score.text), score.transcript)
+    return [] if score.transcript is None else align_words(words(score.text or ""), score.transcript)
 
 
 def _format_number(value: float | None, form: str, scale: float = 1.0) -> str:

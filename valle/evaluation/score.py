@@ -20,12 +20,15 @@ FORMER_FIELDS = {
     "silent": "has_silence",
     "no_end": "truncated",
     "work": "processing_seconds",
+    "dnsmos": "dnsmos_p835",
 }
 
 
 @dataclass
 class Score:
     """Scores of one utterance by one system. A score is None where it could not be measured.
+
+    Of the mean of several candidates (`valle.evaluation.selection`), counts are means and flags are shares.
 
     Attributes:
         id: Utterance id.
@@ -34,16 +37,17 @@ class Score:
         path: Audio file.
         start: Start of the utterance in the file, in seconds.
         end: End of the utterance in the file, in seconds; None: the end of the file.
-        text: Target text.
+        text: Words of the scored audio; None where they are not available.
         transcript: Recognizer's transcript, normalized.
-        words: Number of words of the normalized target text.
+        words: Number of words of the normalized text.
         word_errors: Substitutions, deletions and insertions of words.
-        characters: Number of characters of the normalized target text.
+        characters: Number of characters of the normalized text.
         character_errors: Substitutions, deletions and insertions of characters.
         sim_o: Cosine similarity of the speaker embeddings of the utterance and of the original prompt.
         sim_r: Cosine similarity to the prompt resynthesized by the codec.
         speaker_correct: Whether the prompt's speaker is the most similar one of all speakers of the test set.
-        dnsmos: DNSMOS P.835 overall quality, 1 to 5.
+        dnsmos_p835: DNSMOS P.835 overall quality, 1 to 5.
+        dnsmos_p808: DNSMOS P.808 overall quality, 1 to 5.
         sig: DNSMOS P.835 quality of the speech.
         bak: DNSMOS P.835 quality of the background.
         seconds: Duration.
@@ -64,26 +68,27 @@ class Score:
     path: str
     start: float
     end: float | None
-    text: str
+    text: str | None
     transcript: str | None
-    words: int
-    word_errors: int | None
-    characters: int
-    character_errors: int | None
+    words: int | None
+    word_errors: float | None
+    characters: int | None
+    character_errors: float | None
     sim_o: float | None = None
     sim_r: float | None = None
-    speaker_correct: bool | None = None
-    dnsmos: float | None = None
+    speaker_correct: float | None = None
+    dnsmos_p835: float | None = None
+    dnsmos_p808: float | None = None
     sig: float | None = None
     bak: float | None = None
     seconds: float | None = None
     pause_seconds: float | None = None
     longest_silence: float | None = None
     longest_loop: float | None = None
-    has_loop: bool | None = None
-    has_silence: bool | None = None
-    early_stop: bool | None = None
-    truncated: bool | None = None
+    has_loop: float | None = None
+    has_silence: float | None = None
+    early_stop: float | None = None
+    truncated: float | None = None
     processing_seconds: float | None = None
     failures: dict[str, str] = field(default_factory=dict)
 
@@ -95,4 +100,4 @@ class Score:
     @property
     def wer(self) -> float | None:
         """Word error rate; None where the recognizer failed."""
-        return None if self.word_errors is None else self.word_errors / max(1, self.words)
+        return None if self.word_errors is None else self.word_errors / max(1, self.words or 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,8 @@ from valle.evaluation.robustness import (
 )
 from valle.evaluation.score import Score
 from valle.evaluation.speaker_encoder import SpeakerEncoder
-from valle.evaluation.test_set import CODES, SPEECH
+from valle.evaluation.test_set import CODES, read_synthesis_records
 from valle.evaluation.text_errors import character_errors, word_errors
-from valle.files import read_records
 
 
 class Scorer:
@@ -39,16 +38,24 @@ class Scorer:
     Args:
         items: Test set; its prompts are embedded at once.
         codec: Codec of the resynthesis and of the loop detection.
-        recognizer: Recognizer of WER and CER.
+        recognizer: Recognizer of WER and CER; None: only audio files in `transcripts` have them.
         encoder: Speaker encoder of SIM.
+        transcripts: Transcripts of an outside recognizer; see `valle.evaluation.transcripts.read_transcripts`.
 
     Attributes:
+        transcripts: See above.
         prompts_digest: Hash of the prompts of the test set, on which speaker accuracy depends.
     """
 
     def __init__(
-        self, items: Sequence[ScoringItem], codec: Codec, recognizer: Recognizer, encoder: SpeakerEncoder
+        self,
+        items: Sequence[ScoringItem],
+        codec: Codec,
+        recognizer: Recognizer | None,
+        encoder: SpeakerEncoder,
+        transcripts: Mapping[str, str] | None = None,
     ) -> None:
+        self.transcripts = transcripts or {}
         self._codec = codec
         self._recognizer = recognizer
         self._prompts = PromptEmbeddings(items, codec, encoder)
@@ -80,9 +87,7 @@ class Scorer:
         """Return a score for each task."""
         # Recognizers are faster on batches; everything else is scored one by one.
         recordings = [attempt_read(_read, task) for task in tasks]
-        readable = [index for index, (recording, _) in enumerate(recordings) if recording is not None]
-        results = self._transcribe([_resample(recordings[index][0]) for index in readable])
-        transcripts = dict(zip(readable, results, strict=True))
+        transcripts = self._transcripts(tasks, [recording for recording, _ in recordings])
         scores = []
         for index, (task, (recording, failure)) in enumerate(zip(tasks, recordings, strict=True)):
             # A resynthesis cannot be read if it was not written: the reason is the failure of the codec.
@@ -92,39 +97,54 @@ class Scorer:
                 scores.append(self._score(task, recording, *transcripts[index]))
         return scores
 
-    def _transcribe(self, recordings: Sequence[np.ndarray]) -> list[tuple[str | None, str]]:
+    def _transcripts(
+        self, tasks: Sequence[ScoringTask], recordings: Sequence[Audio | None]
+    ) -> list[tuple[str | None, str]]:
+        """Return the normalized transcript of each task and "", or None and a reason; ("" where there need not be one).
+
+        Args:
+            tasks: The tasks.
+            recordings: Their audio; None where it cannot be read.
+        """
+        transcripts: list[tuple[str | None, str]] = [
+            (None if task.transcript is None else words(task.transcript), "") for task in tasks
+        ]
+        if self._recognizer is None:
+            return transcripts
+        pending = {
+            index: _resample(recording)
+            for index, (task, recording) in enumerate(zip(tasks, recordings, strict=True))
+            if recording is not None and task.item.text is not None
+        }
+        results = self._transcribe(self._recognizer, list(pending.values()))
+        for index, result in zip(pending, results, strict=True):
+            transcripts[index] = result
+        return transcripts
+
+    def _transcribe(self, recognizer: Recognizer, recordings: Sequence[np.ndarray]) -> list[tuple[str | None, str]]:
         """Return the normalized transcript of each recording and "", or None and a reason."""
-        transcripts, failure = attempt(self._recognizer.transcribe, recordings)
+        transcripts, failure = attempt(recognizer.transcribe, recordings)
         if transcripts is not None:
             return [(words(text), "") for text in transcripts]
         if len(recordings) == 1:
             return [(None, failure)]
         # One recording can make the whole batch fail, so each is transcribed by itself.
-        return [self._transcribe([samples])[0] for samples in recordings]
+        return [self._transcribe(recognizer, [samples])[0] for samples in recordings]
 
     def _score(self, task: ScoringTask, recording: Audio, transcript: str | None, failure: str) -> Score:
         """Score a recording that was read; `failure` is the recognizer's."""
-        text = words(task.item.text)
         samples = _resample(recording)
         failures = {"WER": failure} if failure else {}
         silence = longest_silence(samples, SAMPLE_RATE)
-        # Without a transcript only the counts of words and characters are used.
-        word_result = word_errors(text, transcript or "")
-        characters, wrong_characters = character_errors(text, transcript or "")
         record = self._synthesis_record(task.path) if task.system == "synthesized" else {}
         quality, failures["DNSMOS"] = attempt(dnsmos, samples)
         codes, failures["loops"] = attempt(read_codes, task, recording, self._codec)
         loop = None
         if codes is not None:
             loop = longest_audible_loop(codes, samples, SAMPLE_RATE) / self._codec.frame_rate
-        recognized = transcript is not None
         return Score(
             **_identity(task),
-            transcript=transcript,
-            words=word_result.words,
-            word_errors=word_result.errors if recognized else None,
-            characters=characters,
-            character_errors=wrong_characters if recognized else None,
+            **_text_scores(task.item.text, transcript),
             **self._prompts.similarities(task.item, samples, failures),
             **(quality or {}),
             seconds=recording.duration,
@@ -133,7 +153,6 @@ class Scorer:
             longest_loop=loop,
             has_loop=None if loop is None else loop >= MIN_LOOP_SECONDS,
             has_silence=silence >= MIN_SILENCE_SECONDS,
-            early_stop=word_result.last_word_deleted if recognized else None,
             truncated=record.get("no_end"),
             processing_seconds=record["rtf"] * recording.duration if record else None,
             failures={name: reason for name, reason in failures.items() if reason},
@@ -143,8 +162,7 @@ class Scorer:
         """Return what valle-synth recorded of a file in speech.jsonl; empty where it did not write the file."""
         folder = path.parent
         if folder not in self._synthesis_records:
-            records = read_records(folder / SPEECH)
-            self._synthesis_records[folder] = {record["file"]: record for record in records}
+            self._synthesis_records[folder] = read_synthesis_records(folder)
         return self._synthesis_records[folder].get(path.name, {})
 
 
@@ -163,22 +181,36 @@ def read_codes(source: ScoringTask | Score, recording: Audio, codec: Codec) -> T
     # The sampled codes, in which loops are exact; those of encoded audio differ slightly.
     saved = path.parent / CODES / f"{path.stem}.npy"
     if source.system == "synthesized" and saved.is_file():
-        return torch.from_numpy(np.load(saved).astype(np.int64))
+        return torch.from_numpy(np.load(saved).astype(np.int64))[round(source.start * codec.frame_rate) :]
     return codec.encode(recording.samples, recording.sample_rate)
 
 
 def _unreadable_score(task: ScoringTask, reason: str) -> Score:
     """Return the score of a file that cannot be read: it has no measurement."""
-    text = words(task.item.text)
-    return Score(
-        **_identity(task),
-        transcript=None,
-        words=len(text.split()),
-        word_errors=None,
-        characters=len(text),
-        character_errors=None,
-        failures={"audio": reason},
-    )
+    return Score(**_identity(task), **_text_scores(task.item.text, None), failures={"audio": reason})
+
+
+def _text_scores(text: str | None, transcript: str | None) -> dict[str, Any]:
+    """Return the fields of a score that depend on text and transcript only.
+
+    Args:
+        text: Target text; None where it is not available.
+        transcript: Normalized transcript; None where it is not available.
+    """
+    scores: dict[str, Any] = {"transcript": transcript, "words": None, "characters": None}
+    scores |= {"word_errors": None, "character_errors": None, "early_stop": None}
+    if text is None:
+        return scores
+    text = words(text)
+    # Without a transcript only the counts of words and characters are used.
+    result = word_errors(text, transcript or "")
+    characters, wrong_characters = character_errors(text, transcript or "")
+    scores |= {"words": result.words, "characters": characters}
+    if transcript is not None:
+        scores["word_errors"] = result.errors
+        scores["character_errors"] = wrong_characters
+        scores["early_stop"] = result.last_word_deleted
+    return scores
 
 
 def _identity(task: ScoringTask) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.progress import track
@@ -14,6 +14,7 @@ from valle.evaluation.items import ScoringItem, ScoringTask
 from valle.evaluation.score import SCORES, Score
 from valle.evaluation.scorer import Scorer
 from valle.evaluation.selection import select
+from valle.evaluation.transcripts import transcript_id
 from valle.files import write_text
 
 
@@ -70,9 +71,9 @@ def _item_tasks(item: ScoringItem, scorer: Scorer, folder: Path, selection: str)
         reference = item.reference
         resynthesis = folder / RESYNTHESES / f"{item.id}.wav"
         scorer.write_resynthesis(reference, resynthesis)
-        tasks.append(ScoringTask(item, "recording", reference.path, reference.start, reference.end))
-        tasks.append(ScoringTask(item, "codec", resynthesis))
-    # The first candidate needs no scores of the others.
-    candidates = item.synthesized if selection != "first" else item.synthesized[:1]
-    tasks += [ScoringTask(item, "synthesized", path) for path in candidates]
-    return tasks
+        tasks.append(ScoringTask(item, "recording", reference.path, reference.start + item.offset, reference.end))
+        tasks.append(ScoringTask(item, "codec", resynthesis, item.offset))
+    tasks += [ScoringTask(item, "synthesized", path, item.synthesized_offset) for path in item.candidates(selection)]
+    return [
+        replace(task, transcript=scorer.transcripts.get(transcript_id(task.system, item, task.path))) for task in tasks
+    ]

@@ -9,13 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from valle.errors import UserError
 from valle.evaluation.embeddings import normalize
+from valle.evaluation.models import ENCODER, ENCODERS, loading
 from valle.evaluation.wavlm_tdnn import WavLMTDNNEncoder
 from valle.optional import require
 
 SAMPLE_RATE = 16_000
-DEFAULT = "resemblyzer"  # its package contains its weights
 
 
 class SpeakerEncoder(Protocol):
@@ -67,7 +66,7 @@ class XVector:
             return normalize(self._model(values).embeddings[0].numpy())
 
 
-def load_encoder(name: str = DEFAULT) -> SpeakerEncoder:
+def load_encoder(name: str = ENCODER) -> SpeakerEncoder:
     """Load a speaker encoder.
 
     Args:
@@ -77,15 +76,9 @@ def load_encoder(name: str = DEFAULT) -> SpeakerEncoder:
     Raises:
         UserError: It cannot be loaded.
     """
-    if name == DEFAULT:
+    if name == ENCODER:
         return Resemblyzer()
     if name.endswith((".pth", ".pt")):
         return WavLMTDNNEncoder(Path(name))
-    try:
+    with loading("speaker encoder", name, ENCODERS):
         return XVector(name)
-    except (RuntimeError, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0][:160]
-        raise UserError(
-            f"speaker encoder {name!r} cannot be loaded ({reason}); give {DEFAULT}, UniSpeech's "
-            "wavlm_large_finetune.pth, or a folder or hub name of a transformers x-vector model"
-        ) from error

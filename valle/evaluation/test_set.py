@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from valle import audio
 from valle.audio import Audio
@@ -17,7 +18,7 @@ from valle.data import kaldi
 from valle.data.kaldi import Utterance
 from valle.errors import UserError
 from valle.evaluation.test_list import read_test_list
-from valle.files import file_in, write_text
+from valle.files import file_in, read_records, write_text
 
 # Seconds: bounds of a prompt, and how much of it is used where its text is not given.
 MIN_PROMPT = 0.5
@@ -27,6 +28,7 @@ VOICE_PROMPT = 3.0
 PROMPTS = "prompts.scp"  # <utterance> <recording of its prompt>, or OWN
 OWN = "-"  # the utterance's prompt is its own recording: similarity to that would say nothing
 SPEECH = "speech.jsonl"  # a JSON object per file: duration, real-time factor of its batch, whether it was truncated
+PROMPT_SECONDS = "prompt_seconds"  # key in it: duration of the prompt with which a continuation begins
 CODES = "codes"  # a folder of <file>.npy (time, codebook)
 PROTOCOLS = ("closest", "reference", "continuation")
 
@@ -206,3 +208,8 @@ def read_prompts(output: Path) -> dict[str, Path | None]:
         raise UserError(f"{output}: holds no {PROMPTS}; synthesize with valle-synth --data first")
     pairs = [line.split(" ", 1) for line in path.read_text(encoding="utf-8").splitlines()]
     return {key: None if prompt == OWN else Path(prompt) for key, prompt in pairs}
+
+
+def read_synthesis_records(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what valle-synth recorded of the audio files in a folder, by file name; empty for another system."""
+    return {record["file"]: record for record in read_records(folder / SPEECH)}
