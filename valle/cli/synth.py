@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from valle.cli.common import Parser, run
+from valle.cli.synthesis_options import add_synthesis_options, read_synthesis_options
 from valle.devices import MAX_SEED, check_seed
 from valle.errors import UserError
 from valle.optional import require
@@ -24,7 +25,7 @@ def _parser() -> Parser:
     parser = Parser(prog="valle-synth", description="Synthesize speech in the voice of a short recording.")
     _add_input_options(parser)
     _add_model_options(parser)
-    _add_sampling_options(parser)
+    add_synthesis_options(parser)
     data = parser.add_argument_group("with --data")
     data.add_argument("--limit", type=int, help="number of utterances, evenly spread over the set; default: all")
     data.add_argument(
@@ -100,41 +101,6 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=int, default=0, help="0 to 2^32 - 1; the same seed gives the same samples")
-    parser.add_argument("--num-candidates", type=int, default=1, help="results per text; file names get -1, -2, ...")
-    parser.add_argument(
-        "--attempts",
-        type=int,
-        help="candidates of the first codebook, of which the one whose codes match the text best is selected "
-        "(5 where a codec's codes stand for phones, as those of small, else 1)",
-    )
-    first = parser.add_argument_group("the first codebook (AR model)")
-    first.add_argument("--temperature", type=float, default=1.0, help="0 takes the most likely code")
-    first.add_argument("--top-k", type=int, help="sample from the k most likely codes")
-    first.add_argument(
-        "--top-p", type=float, help="nucleus sampling: the most likely codes up to this probability (0.7)"
-    )
-    first.add_argument(
-        "--repetition-aware",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="repetition aware sampling of VALL-E 2",
-    )
-    first.add_argument("--ras-window", type=int, default=10, help="K, previous codes that it considers")
-    first.add_argument(
-        "--ras-threshold", type=float, default=0.1, help="t_r, share of them above which a code is sampled again"
-    )
-    rest = parser.add_argument_group("the other codebooks (NAR model)")
-    rest.add_argument(
-        "--nar-temperature",
-        type=float,
-        help="0 takes the most likely codes, as the papers; default: the predicted mean, where the model has one",
-    )
-    rest.add_argument("--nar-stages", type=int, default=7, help="codebooks filled in after the first")
-    rest.add_argument("--nar-prompt-seconds", type=float, help="longest acoustic prompt; default: as in training")
-
-
 def _check_arguments(args: argparse.Namespace) -> None:
     """Raise UserError for arguments that do not go together."""
     check_seed(args.seed)
@@ -188,31 +154,6 @@ def _encode_texts(
                 raise
             raise UserError(f"{args.text_file}:{line.number}: {error}") from error
     return encoded
-
-
-def _options(args: argparse.Namespace) -> SynthesisOptions:
-    from valle.models.sampling import SPEECH_TOP_P, NARSampling, Sampling
-    from valle.synthesis.options import SynthesisOptions
-
-    try:
-        return SynthesisOptions(
-            sampling=Sampling(
-                temperature=args.temperature,
-                top_k=args.top_k,
-                top_p=SPEECH_TOP_P if args.top_p is None else args.top_p,
-                repetition_aware=args.repetition_aware,
-                ras_window=args.ras_window,
-                ras_threshold=args.ras_threshold,
-            ),
-            nar_sampling=NARSampling(
-                temperature=args.nar_temperature, stages=args.nar_stages, prompt_seconds=args.nar_prompt_seconds
-            ),
-            attempts=args.attempts,
-            candidates=args.num_candidates,
-            max_batch_tokens=args.max_batch_tokens,
-        )
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 def _load(args: argparse.Namespace) -> TTS:
@@ -288,7 +229,7 @@ def _synthesize_texts(args: argparse.Namespace, options: SynthesisOptions) -> No
 def _main() -> None:
     args = _parser().parse_args()
     _check_arguments(args)
-    options = _options(args)
+    options = read_synthesis_options(args)
     if args.data is not None:
         _synthesize_data(args, options)
     else:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-SPEECH_TOP_P = 0.7  # default of synthesis; with all of the distribution, small models make more word errors
+RASReading = Literal["text", "formula"]
+# Default of synthesis; with all of the distribution, small models make more word errors.
+SPEECH_TOP_P = 0.7
 
 
 @dataclass(frozen=True)
@@ -17,10 +20,15 @@ class Sampling:
     Attributes:
         temperature: Divisor of the logits; 0 takes the most likely code.
         top_k: Sample from the k most likely codes; None: all.
-        top_p: Nucleus sampling: from the most likely codes whose probabilities sum to top_p; 1: all.
+        top_p: Nucleus sampling: from the most likely codes whose probabilities sum to top_p; 1: all, 0: the most likely
+            one (VALL-E 2, section 4.1.3, has 0.0 to 0.8).
         repetition_aware: Whether codes are sampled by VALL-E 2, section 3.4.1, algorithm 1.
         ras_window: K, number of previous codes that are considered, those of the prompt too.
-        ras_threshold: t_r, share of the window above which a code is sampled again.
+        ras_threshold: t_r, repetition ratio above which a code is sampled again.
+        ras_reading: How the repetition ratio is computed, on which the paper is ambiguous. "text": the share of the
+            code in the K codes before it. "formula": as the sum of algorithm 1 is printed, from k = 0 to K, which
+            counts the sampled code itself too and is divided by K. With K = 10 and t_r = 0.1, "text" samples again from
+            two earlier occurrences, "formula" from one.
     """
 
     temperature: float = 1.0
@@ -29,18 +37,26 @@ class Sampling:
     repetition_aware: bool = False
     ras_window: int = 10
     ras_threshold: float = 0.1
+    ras_reading: RASReading = "text"
 
     def __post_init__(self) -> None:
         if self.temperature < 0:
             raise ValueError(f"temperature {self.temperature} must not be negative")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k {self.top_k} must be at least 1")
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p {self.top_p} must be above 0 and at most 1")
+        if not 0 <= self.top_p <= 1:
+            raise ValueError(f"top_p {self.top_p} must be 0 to 1")
         if self.ras_window < 1:
             raise ValueError(f"ras_window {self.ras_window} must be at least 1")
         if not 0 <= self.ras_threshold <= 1:
             raise ValueError(f"ras_threshold {self.ras_threshold} must be 0 to 1")
+        if self.ras_reading not in get_args(RASReading):
+            raise ValueError(f"ras_reading {self.ras_reading!r} must be {' or '.join(get_args(RASReading))}")
+
+    @property
+    def is_random(self) -> bool:
+        """Whether codes depend on the seed."""
+        return self.repetition_aware or (self.temperature > 0 and self.top_p > 0 and self.top_k != 1)
 
 
 @dataclass(frozen=True)
@@ -87,7 +103,9 @@ def filter_logits(logits: Tensor, top_k: int | None = None, top_p: float = 1.0) 
         probabilities = ordered.softmax(-1)
         # Sum of the probabilities of all entries that are more likely.
         before = probabilities.cumsum(-1) - probabilities
-        smallest = ordered.masked_fill(before >= top_p, torch.inf).amin(-1, keepdim=True)
+        remains = before < top_p
+        remains[..., 0] = True
+        smallest = ordered.masked_fill(~remains, torch.inf).amin(-1, keepdim=True)
         logits = logits.masked_fill(logits < smallest, -torch.inf)
     return logits
 
@@ -125,13 +143,15 @@ def sample(logits: Tensor, history: Tensor, noise: Tensor, sampling: Sampling) -
     """
     logits = logits.float()
     if sampling.temperature == 0:
-        return logits.argmax(-1)
-    if sampling.temperature != 1:
+        codes = logits.argmax(-1)
+    else:
         logits = logits / sampling.temperature
-    codes = sample_inverse_cdf(filter_logits(logits, sampling.top_k, sampling.top_p).softmax(-1), noise[:, 0])
+        codes = sample_inverse_cdf(filter_logits(logits, sampling.top_k, sampling.top_p).softmax(-1), noise[:, 0])
     if sampling.repetition_aware:
-        # Algorithm 1: a code that fills too large a share of the window is sampled again, from all codes.
+        # Algorithm 1: a code that is repeated too often is sampled again, from all codes. A temperature of 0 has no
+        # distribution to sample from: the model's own is taken.
         window = history[:, -sampling.ras_window :]
-        ratio = (window == codes[:, None]).sum(-1) / sampling.ras_window
+        count = (window == codes[:, None]).sum(-1) + (sampling.ras_reading == "formula")
+        ratio = count / sampling.ras_window
         codes = torch.where(ratio > sampling.ras_threshold, sample_inverse_cdf(logits.softmax(-1), noise[:, 1]), codes)
     return codes

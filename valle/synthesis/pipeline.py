@@ -269,7 +269,7 @@ class TTS:
         """Candidates of the first codebook for each result."""
         selects = self._phones() is not None
         if options.attempts is None:
-            return ATTEMPTS if selects and options.sampling.temperature > 0 else 1
+            return ATTEMPTS if selects and options.sampling.is_random else 1
         if options.attempts > 1 and not selects:
             raise UserError(
                 f"attempts {options.attempts}: candidates are selected by phonetic codes and phonemes; give 1"
