@@ -30,7 +30,7 @@ def select(candidates: list[Score], selection: str) -> Score:
         selection: "first", the first candidate; "sort", the lowest WER among the candidates that are similar enough to
             the prompt, else the most similar candidate (VALL-E 2, equation 23); "max", the best value of each metric,
             whichever candidate has it; "mean", the mean of each metric over the candidates that have it, as VALL-E
-            averages three runs (section 5), with transcript and audio file of the first candidate.
+            averages three runs (section 5.2), with transcript and audio file of the first candidate.
     """
     if selection == "first":
         return candidates[0]
