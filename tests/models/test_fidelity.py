@@ -309,7 +309,7 @@ def test_history_of_repetition_aware_sampling_has_the_prompt_and_the_codes_of_th
         model.group_prediction.weight.fill_(1)
         model.head.weight.zero_()
         model.head.weight[0] = 1e-6
-    sampling = Sampling(top_p=1e-6, repetition_aware=True)
+    sampling = Sampling(top_p=0.0, repetition_aware=True)
 
     def decode(prompt: list[int]) -> list[int]:
         request = GenerationRequest(torch.tensor([1, 2]), torch.tensor(prompt), 4, [0], min_frames=4)
