@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MINI_LOCAL, command
-from valle.cli import prepare
 from valle.data import kaldi
-from valle.errors import UserError
 
 from grammar import sentences  # isort: skip
 from spoken import plan_corpus  # isort: skip
@@ -42,12 +40,10 @@ def test_test_sentences_are_in_no_training_set_of_any_size() -> None:
     assert not tests & train
 
 
-def test_script_and_former_command_give_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_options_give_the_same_bytes(tmp_path: Path) -> None:
     options = ["--voices", "1", "--utterances", "3"]
-    command("python", MINI_LOCAL / "spoken.py", tmp_path / "one", *options)
-    former = command("valle-prepare", "spoken", tmp_path / "two", *options)
-    assert "egs/mini/local/spoken.py" in former.stderr
-    assert former.stderr.count("\n") == 1
+    for name, jobs in (("one", "1"), ("two", "2")):
+        command("python", MINI_LOCAL / "spoken.py", tmp_path / name, *options, "--jobs", jobs)
     files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.flac"))
     assert len(files) > 40
     for file in files:
@@ -56,16 +52,6 @@ def test_script_and_former_command_give_the_same_bytes(tmp_path: Path) -> None:
         one, two = kaldi.read(tmp_path / "one" / name), kaldi.read(tmp_path / "two" / name)
         assert [(u.id, u.speaker, u.text, u.phones) for u in one] == [(u.id, u.speaker, u.text, u.phones) for u in two]
     assert kaldi.validate(tmp_path / "one" / "test_unseen") == []
-
-
-def test_former_command_without_the_source_code_names_the_remedy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(prepare, "SPOKEN_FOLDER", tmp_path)
-    monkeypatch.setattr("sys.argv", ["valle-prepare", "spoken", str(tmp_path / "data")])
-    with pytest.raises(UserError, match=r"run egs/mini/local/spoken\.py of the source code"):
-        prepare._main()
-    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("option", ["--voices=46", "--voices=0", "--utterances=0", "--jobs=0", "--seed=-1"])
