@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
+from tests.processes import run_forked
 from valle import audio
 from valle.data import kaldi
 from valle.extensions.latent_regression import LatentRegressionNAR
@@ -20,8 +23,9 @@ from valle.models.nar import NAR, NARInputs
 from valle.models.sequence import Padded
 
 TINY = TransformerConfig(layers=2, heads=2, dim=32, ffn_dim=64, dropout=0.0)
-# The models are so small that threads would mostly wait for one another.
+# The models are so small that threads would mostly wait for one another. The second line is for commands.
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parents[1]
 # Clips of LibriSpeech beside the checkout; tests that need them are skipped without them.
@@ -82,17 +86,32 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def command(*arguments: str | Path, cwd: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run a command of the environment in a new process; with `check`, assert that it succeeds."""
+def command(
+    *arguments: object, cwd: Path | None = None, check: bool = True, fresh: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the environment in another process.
+
+    Args:
+        arguments: the command and its arguments.
+        cwd: its current folder.
+        check: assert that it succeeds.
+        fresh: start a new interpreter, for tests of imports and of what differs between interpreters. Otherwise a
+            console script or module of the package runs in a fork of a process that has imported its modules.
+    """
     environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        [str(BIN / str(arguments[0])), *map(str, arguments[1:])],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
+    line = [str(argument) for argument in arguments]
+    of_package = line[0].startswith("valle-") or (line[:2] == ["python", "-m"] and line[2].startswith("valle."))
+    if fresh or not of_package:
+        done = subprocess.run(
+            [str(BIN / line[0]), *line[1:]],
+            cwd=cwd,
+            env=environment,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+        )
+    else:
+        done = run_forked(line, cwd=cwd, environment=environment)
     if check:
         assert done.returncode == 0, done.stderr[-3000:]
     return done
@@ -116,24 +135,54 @@ def data_directory(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Make a folder in the first worker of pytest-xdist that needs it, and share it with the others.
+
+    Args:
+        factory: pytest's factory of temporary paths.
+        name: of the folder.
+        make: writes the files into the folder.
+    """
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    with FileLock(base / f"{name}.lock"):
+        if not (base / f"{name}.done").exists():
+            (base / name).mkdir(exist_ok=True)
+            make(base / name)
+            (base / f"{name}.done").touch()
+    return base / name
+
+
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The corpus of the recipe `mini` with one training voice and nine held-out ones."""
-    path = tmp_path_factory.mktemp("corpus")
-    command("python", MINI_LOCAL / "spoken.py", path, "--voices", "1", "--utterances", "10")
-    return path
+
+    def make(path: Path) -> None:
+        command("python", MINI_LOCAL / "spoken.py", path, "--voices", "1", "--utterances", "10")
+
+    return make_once(tmp_path_factory, "shared_corpus", make)
 
 
 @pytest.fixture(scope="session")
 def tokens(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tokens of the training and validation sets of `corpus`, encoded with the codec `mini`."""
-    path = tmp_path_factory.mktemp("tokens")
-    for subset in ("train", "valid"):
-        command("valle-tokenize", corpus / subset, path / subset, "--codec", "mini", "--shard-size", "3")
-    return path
+
+    def make(path: Path) -> None:
+        for subset in ("train", "valid"):
+            command("valle-tokenize", corpus / subset, path / subset, "--codec", "mini", "--shard-size", "3")
+
+    return make_once(tmp_path_factory, "shared_tokens", make)
 
 
-TINY_OPTIONS = {"layers": 2, "heads": 2, "dim": 32, "ffn_dim": 64, "dropout": 0.1, "warmup_steps": 2}
+TINY_OPTIONS = {
+    "transformer.layers": 2,
+    "transformer.heads": 2,
+    "transformer.dim": 32,
+    "transformer.ffn_dim": 64,
+    "transformer.dropout": 0.1,
+    "optimizer.warmup_steps": 2,
+}
 
 
 def train_arguments(kind: str, tokens: Path, root: Path, steps: int, *more: str) -> list[str]:
@@ -152,34 +201,39 @@ def train(
     kind: str, tokens: Path, root: Path, steps: int, *more: str, script: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Train a tiny model with `valle-train fit`, or with a Python script that gets the same arguments."""
-    program = ["python", "-c", script] if script else ["valle-train"]
-    return command(*program, *train_arguments(kind, tokens, root, steps, *more), check=script is None)
+    arguments = train_arguments(kind, tokens, root, steps, *more)
+    if script is None:
+        return command("valle-train", *arguments)
+    return run_forked(["python", "-c", script, *arguments])
 
 
 @pytest.fixture(scope="session")
 def run_directory(tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run directory of tiny AR and NAR models, trained for three steps."""
-    root = tmp_path_factory.mktemp("run")
-    train("ARModule", tokens, root / "ar", 3)
-    train(
-        "NARModule", tokens, root / "nar", 3, "--trainer.val_check_interval=1", "--trainer.check_val_every_n_epoch=null"
-    )
-    return root
+
+    def make(root: Path) -> None:
+        options = ["--trainer.val_check_interval=1", "--trainer.check_val_every_n_epoch=null"]
+        train("ARModule", tokens, root / "ar", 3)
+        train("NARModule", tokens, root / "nar", 3, *options)
+
+    return make_once(tmp_path_factory, "shared_run", make)
 
 
 @pytest.fixture(scope="session")
 def evaluated(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Speech of the bundled model in three held-out voices of `corpus`: list.tsv, wav/, and the scores in report/."""
-    folder = tmp_path_factory.mktemp("evaluated")
-    by_speaker: dict[str, list[kaldi.Utterance]] = {}
-    for u in kaldi.read(corpus / "test_unseen"):
-        by_speaker.setdefault(u.speaker, []).append(u)
-    lines = ["id\tprompt\tprompt_text\ttext\treference\tspeaker"]
-    for speaker, (prompt, u, *_) in list(by_speaker.items())[:3]:
-        lines.append(f"{u.id}\t{prompt.path}\t{prompt.text}\t{u.text}\t{u.path}\t{speaker}")
-    (folder / "list.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    evaluate(folder, "--model", "small", "--results", folder / "RESULTS.md", "--recipe", "egs/none")
-    return folder
+
+    def make(folder: Path) -> None:
+        by_speaker: dict[str, list[kaldi.Utterance]] = {}
+        for u in kaldi.read(corpus / "test_unseen"):
+            by_speaker.setdefault(u.speaker, []).append(u)
+        lines = ["id\tprompt\tprompt_text\ttext\treference\tspeaker"]
+        for speaker, (prompt, u, *_) in list(by_speaker.items())[:3]:
+            lines.append(f"{u.id}\t{prompt.path}\t{prompt.text}\t{u.text}\t{u.path}\t{speaker}")
+        (folder / "list.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        evaluate(folder, "--model", "small", "--results", folder / "RESULTS.md", "--recipe", "egs/none")
+
+    return make_once(tmp_path_factory, "shared_evaluated", make)
 
 
 def evaluate(folder: Path, *more: object, output: str = "report") -> subprocess.CompletedProcess[str]:
