@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,15 +14,42 @@ import torch
 from tests.conftest import LIBRI
 from valle import audio, codec
 from valle.data import kaldi
+from valle.evaluation import scorer as scorer_module
 from valle.evaluation.codec_scores import score_codec
 from valle.evaluation.items import ScoringItem
 from valle.evaluation.metrics import METRICS, estimate
+from valle.evaluation.quality import dnsmos
 from valle.evaluation.recognizer import load_recognizer
 from valle.evaluation.scorer import Scorer
 from valle.evaluation.scoring import score_items
 from valle.evaluation.speaker_encoder import load_encoder
 
 Error = Callable[[np.ndarray], np.ndarray]
+# Voices of the generated corpus whose utterances are one window of DNSMOS.
+VOICES = ("annie", "gustave", "paul")
+
+
+class CachedModels:
+    """The recognizer and DNSMOS, which compute the result of each recording once: some tests change texts only."""
+
+    def __init__(self) -> None:
+        self._recognizer = load_recognizer()
+        self._transcripts: dict[bytes, str] = {}
+        self._quality: dict[bytes, dict[str, float]] = {}
+
+    def transcribe(self, recordings: Sequence[np.ndarray]) -> list[str]:
+        """Return the transcripts of the recognizer."""
+        keys = [samples.tobytes() for samples in recordings]
+        new = {key: samples for key, samples in zip(keys, recordings, strict=True) if key not in self._transcripts}
+        self._transcripts |= zip(new, self._recognizer.transcribe(list(new.values())), strict=True)
+        return [self._transcripts[key] for key in keys]
+
+    def dnsmos(self, samples: np.ndarray) -> dict[str, float]:
+        """Return the values of DNSMOS."""
+        key = samples.tobytes()
+        if key not in self._quality:
+            self._quality[key] = dnsmos(samples)
+        return self._quality[key]
 
 
 class Bench:
@@ -31,7 +58,7 @@ class Bench:
     def __init__(self, items: list[ScoringItem], folder: Path) -> None:
         self.folder = folder
         self.codec = codec.load("mini")
-        self.recognizer = load_recognizer()
+        self.models = CachedModels()
         self.encoder = load_encoder()
         self.items = [self.with_error(item, "clean", lambda samples: samples) for item in items]
         self.clean = self.metrics(self.items)
@@ -46,9 +73,11 @@ class Bench:
 
     def metrics(self, items: list[ScoringItem]) -> dict[str, float]:
         """Return the metrics of the synthesized files, with the means of DNSMOS' two other scores."""
-        scorer = Scorer(items, self.codec, self.recognizer, self.encoder)
+        scorer = Scorer(items, self.codec, self.models, self.encoder)
         synthesized = [replace(item, reference=None) for item in items]
-        scores = score_items(synthesized, scorer, self.folder, {"prompts": scorer.prompts_digest})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(scorer_module, "dnsmos", self.models.dnsmos)
+            scores = score_items(synthesized, scorer, self.folder, {"prompts": scorer.prompts_digest})
         extra = {name: float(np.mean([getattr(s, name) for s in scores])) for name in ("sig", "bak")}
         return {m.name: value for m in METRICS if (value := estimate(m, scores).value) is not None} | extra
 
@@ -62,11 +91,12 @@ class Bench:
 
 
 def generated_items(corpus: Path) -> list[ScoringItem]:
-    """Return an utterance of each of four voices of the generated corpus, with another one as its prompt."""
+    """Return an utterance of each of three voices of the generated corpus, with another one as its prompt."""
     by_speaker: dict[str, list[kaldi.Utterance]] = {}
     for u in kaldi.read(corpus / "test_unseen"):
         by_speaker.setdefault(u.speaker, []).append(u)
-    groups = list(by_speaker.values())[:4]
+    groups = [group for speaker, group in by_speaker.items() if speaker.endswith(VOICES)]
+    assert len(groups) == len(VOICES)
     return [ScoringItem(u.id, u.speaker, u.text, prompt.path, u, ()) for prompt, u, *_ in groups]
 
 
@@ -130,8 +160,8 @@ def test_single_codebook_lowers_intelligibility_and_quality(bench: Bench) -> Non
     assert changes["dnsmos_p835"] <= -0.6
     assert changes["sim_o"] <= -0.05
     assert abs(changes["seconds"]) <= 0.02
-    recordings = [item.reference for item in bench.items[:3] if item.reference is not None]
-    whole, one = (score_codec(bench.codec, recordings, bench.recognizer, bench.encoder, n) for n in (8, 1))
+    recordings = [item.reference for item in bench.items[:2] if item.reference is not None]
+    whole, one = (score_codec(bench.codec, recordings, bench.models, bench.encoder, n) for n in (8, 1))
     gaps = {name: (one.metrics[name].value or 0) - (whole.metrics[name].value or 0) for name in whole.metrics}
     assert gaps["stoi"] <= -0.1
     assert gaps["pesq"] <= -1.0
@@ -150,7 +180,7 @@ def test_white_noise_lowers_background_quality(bench: Bench) -> None:
     changes = bench.changes_by("noise", noisy)
     assert changes["bak"] <= -1.2
     assert changes["dnsmos_p835"] <= -0.5
-    assert changes["dnsmos_p808"] <= -0.3
+    assert changes["dnsmos_p808"] <= -0.5
     assert changes["sim_o"] <= -0.1
     assert changes["pauses"] <= 0
 

@@ -12,7 +12,8 @@ from valle.evaluation.quality import SAMPLE_RATE, dnsmos
 
 
 def test_dnsmos_has_the_four_values_of_its_package(speech: Path) -> None:
-    samples = audio.read(speech, SAMPLE_RATE).samples
+    # Three times this is between 9 and 10 s: one window of the models.
+    samples = audio.read(speech, SAMPLE_RATE, end=3.1).samples
     expected = package.run(samples, SAMPLE_RATE)
     scores = dnsmos(samples)
     assert scores == {

@@ -8,16 +8,19 @@ import shutil
 import signal
 import subprocess
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.conftest import BIN, command, evaluate
-from tests.evaluation.conftest import SCORE
-from valle import audio
+from tests.conftest import BIN, command
+from tests.evaluation.conftest import SCORE, FakeEncoder, FakeRecognizer
+from valle import audio, codec
 from valle.evaluation.cache import ScoreCache
+from valle.evaluation.items import ScoringItem
+from valle.evaluation.scorer import Scorer
+from valle.evaluation.scoring import score_items
 
 
 def test_one_command_writes_every_output_file(evaluated: Path) -> None:
@@ -46,45 +49,58 @@ def test_one_command_writes_every_output_file(evaluated: Path) -> None:
 
 
 def test_scoring_continues_after_sigkill_with_the_same_scores(evaluated: Path) -> None:
-    options = ["--title", "three", "--batch-size", "1"]
-    arguments = [BIN / "valle-eval", evaluated / "list.tsv", evaluated / "wav", evaluated / "killed", *options]
-    process = subprocess.Popen(list(map(str, arguments)), stdout=subprocess.DEVNULL, start_new_session=True)
-    cache = evaluated / "killed" / "score_cache.jsonl"
+    # Without references there are three files to score: the synthesized ones.
+    rows = [line.split("\t") for line in (evaluated / "list.tsv").read_text().splitlines()]
+    column = rows[0].index("reference")
+    lines = ["\t".join(field for index, field in enumerate(row) if index != column) for row in rows]
+    (evaluated / "synthesized.tsv").write_text("\n".join(lines) + "\n")
+    output = evaluated / "killed"
+    arguments = ["valle-eval", evaluated / "synthesized.tsv", evaluated / "wav", output, "--batch-size", "1"]
+    line = [str(BIN / "valle-eval"), *map(str, arguments[1:])]
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, start_new_session=True)
+    cache = output / "score_cache.jsonl"
     for _ in range(6000):
-        if cache.is_file() and len(cache.read_text().splitlines()) >= 4:
+        if cache.is_file() and cache.read_text().splitlines():
             break
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     before = cache.read_text().splitlines()
-    assert 4 <= len(before) < 9
+    assert 1 <= len(before) < 3
     with open(cache, "a", encoding="utf-8") as file:
         file.write('{"key": "[cut o')
-    evaluate(evaluated, output="killed")
+    command(*arguments)
     after = cache.read_text().splitlines()
     assert after[: len(before)] == before
     # Nothing is scored twice; the incomplete line stays between.
-    assert len(after) == 9 + 1
+    assert len(after) == 3 + 1
     plain = [json.loads(line) for line in (evaluated / "report" / "scores.jsonl").read_text().splitlines()]
-    resumed = [json.loads(line) for line in (evaluated / "killed" / "scores.jsonl").read_text().splitlines()]
-    for one, two in zip(plain, resumed, strict=True):
+    resumed = [json.loads(line) for line in (output / "scores.jsonl").read_text().splitlines()]
+    for one, two in zip([s for s in plain if s["system"] == "synthesized"], resumed, strict=True):
         assert (one["id"], one["system"], one["transcript"]) == (two["id"], two["system"], two["transcript"])
         assert one["sim_o"] == pytest.approx(two["sim_o"], abs=1e-5)
         assert one["dnsmos_p835"] == pytest.approx(two["dnsmos_p835"], abs=1e-4)
 
 
-def test_changed_files_are_scored_again(evaluated: Path) -> None:
-    changed = evaluated / "changed"
-    shutil.copytree(evaluated / "report", changed)
-    shutil.rmtree(changed / "codec")
-    # The copies have new modification times.
-    shutil.copytree(evaluated / "report" / "codec", changed / "codec")
-    evaluate(evaluated, output="changed")
-    cache = (changed / "score_cache.jsonl").read_text().splitlines()
-    assert [json.loads(line)["score"]["system"] for line in cache[9:]] == ["codec"] * 3
-    done = command("valle-eval", "compare", evaluated / "report", changed)
-    assert "Transcripts differ in 0 utterances" in done.stdout
-    assert "| WER |" in done.stdout
+@pytest.mark.parametrize("changed", ["wav", "prompt", "text"])
+def test_changed_files_and_texts_are_scored_again(items: list[ScoringItem], tmp_path: Path, changed: str) -> None:
+    items = [replace(item, prompt=tmp_path / f"{item.id}-prompt.wav") for item in items if item.id.startswith("long")]
+    for item in items:
+        shutil.copy(tmp_path / "prompt.wav", item.prompt)
+    cache = tmp_path / "out" / "score_cache.jsonl"
+
+    def scored() -> list[str]:
+        score_items(items, Scorer(items, codec.load("mini"), FakeRecognizer(), FakeEncoder()), tmp_path / "out", {})  # type: ignore[arg-type]
+        return [json.loads(line)["score"]["id"] for line in cache.read_text().splitlines()]
+
+    assert scored() == ["long1", "long2"]
+    assert scored() == ["long1", "long2"]
+    if changed == "text":
+        items[0] = replace(items[0], text="Other words.")
+    else:
+        path = items[0].synthesized[0] if changed == "wav" else items[0].prompt
+        os.utime(path, ns=(1, 1))
+    assert scored() == ["long1", "long2", "long1"]
 
 
 def test_other_weights_of_a_scoring_model_clear_the_cache(tmp_path: Path) -> None:
