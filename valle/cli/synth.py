@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from valle.cli.common import Parser, run
+from valle.cli.common import Parser, import_uncollected, log_on_standard_error, run
 from valle.cli.synthesis_options import add_synthesis_options, read_synthesis_options
 from valle.devices import MAX_SEED, check_seed
 from valle.errors import UserError
@@ -170,24 +167,10 @@ def _load(args: argparse.Namespace) -> TTS:
     )
 
 
-@contextmanager
-def _log_on_standard_error() -> Iterator[None]:
-    """Show the log of the library, as what is corrected in a prompt."""
-    log = logging.getLogger("valle")
-    handler = logging.StreamHandler()
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(logging.NOTSET)
-
-
 def _read_prompt(tts: TTS, args: argparse.Namespace) -> Prompt:
     if args.prompt is None:
         return tts.voice() if args.voice is None else tts.voice(args.voice)
-    with _log_on_standard_error():
+    with log_on_standard_error():
         return tts.prompt(args.prompt, args.prompt_text)
 
 
@@ -216,8 +199,8 @@ def _synthesize_texts(args: argparse.Namespace, options: SynthesisOptions) -> No
     for start in range(0, len(encoded), args.batch_size):
         batch = encoded[start : start + args.batch_size]
         seeds = [(args.seed + options.candidates * (start + index)) % (MAX_SEED + 1) for index in range(len(batch))]
-        results = tts.synthesize_batch([text for _, text in batch], [prompt] * len(batch), seeds, options)
-        for index, speech in enumerate(results):
+        voices = [prompt] * len(batch)
+        for index, speech in enumerate(tts.synthesize_batch([text for _, text in batch], voices, seeds, options)):
             path, _ = batch[index // options.candidates]
             if options.candidates > 1:
                 path = path.with_stem(f"{path.stem}-{index % options.candidates + 1}")
@@ -229,6 +212,7 @@ def _synthesize_texts(args: argparse.Namespace, options: SynthesisOptions) -> No
 def _main() -> None:
     args = _parser().parse_args()
     _check_arguments(args)
+    import_uncollected("valle.synthesis")
     options = read_synthesis_options(args)
     if args.data is not None:
         _synthesize_data(args, options)

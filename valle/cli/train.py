@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from valle.cli.common import run
+from valle.cli.common import log_on_standard_error, run
 from valle.optional import require
 
 
@@ -11,7 +11,8 @@ def _main() -> None:
     require("jsonargparse", "train")
     from valle.training.cli import train
 
-    train()
+    with log_on_standard_error():
+        train()
 
 
 def main() -> None:
