@@ -66,6 +66,7 @@ def measure(folder: Path, batches: int) -> dict[str, float]:
 
 
 def main() -> None:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--utterances", type=int, default=20_000_000)
     parser.add_argument("--batches", type=int, default=200)

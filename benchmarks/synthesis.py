@@ -123,8 +123,23 @@ def ar_speed(
     at: float,
     compiled: bool = COMPILED,
 ) -> dict[str, float]:
-    """Steps a second around `at` seconds of new speech, seconds of the prefill, bytes read a step, and how fast such
-    bytes are read: the weights' own memory, just after it, as a shared machine's memory is not always as fast."""
+    """Measure decode steps of the AR model.
+
+    The bandwidth is that of the weights' own memory, measured just after the steps, since the memory of a shared machine
+    is not always as fast.
+
+    Args:
+        make: Builds the model.
+        dtype: Of its weights.
+        batch: Rows that are decoded together.
+        steps: Steps to measure.
+        frame_rate: Frames per second of the codec.
+        at: Seconds of speech that are decoded already.
+        compiled: Whether the steps are compiled.
+
+    Returns:
+        Steps per second, seconds of the prefill, bytes read by a step, the bandwidth in GB/s, and bytes of the cache.
+    """
     model = make()
     size, weights = model.group_size, linear_weights(model)
     pack(model, dtype, compiled=compiled)
@@ -250,6 +265,14 @@ def sizes() -> dict[str, tuple[Callable[[int], AR], Callable[[], NAR], float]]:
 
 
 def run_all(quick: bool) -> dict[str, Any]:
+    """Run all measurements.
+
+    Args:
+        quick: Whether to measure fewer steps, and to leave long speech and accuracy out.
+
+    Returns:
+        The machine, and what was measured on it, as numbers by name.
+    """
     measured = machine()
     print(json.dumps(measured), flush=True)
     small = codec.load("small")
@@ -323,8 +346,10 @@ def baselines(quick: bool) -> list[dict[str, Any]]:
 
 
 def accuracies() -> list[dict[str, Any]]:
-    """What smaller weights lose: teacher-forced accuracy of the bundled model on sentences it was not trained on, which
-    its voices speak here."""
+    """Measure what smaller weights lose: teacher-forced accuracy of the bundled model by dtype.
+
+    Its sentences, which voices of espeak-ng speak, are not in the training data.
+    """
     from valle.data import kaldi
 
     # The corpus generator belongs to the recipe `mini`.
@@ -395,8 +420,10 @@ def first_audio() -> dict[str, float]:
 
 
 def growth() -> list[dict[str, float]]:
-    """Seconds of the AR model for 5 to 40 s of speech at the paper's size, from its speed at the beginning, the middle
-    and the end (Simpson's rule), and MB of its cache, bfloat16."""
+    """Measure how the AR model's time and cache grow from 5 to 40 s of speech, at the paper's size in bfloat16.
+
+    Seconds are integrated from the speed at the beginning, the middle and the end (Simpson's rule).
+    """
     found = []
     for seconds in (5, 10, 20, 40):
         measured = [
@@ -452,6 +479,12 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
+    """Plot the real-time factor by dtype and the time of the AR model by length, at the paper's size.
+
+    Args:
+        result: Result of `run_all`.
+        path: SVG file to write.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -481,6 +514,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
 
 
 def main() -> None:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path)

@@ -108,6 +108,7 @@ class StepTimer(Callback):
         return seconds
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Batch, index: int) -> None:
+        """Add the seconds since the last step to those spent waiting for a batch."""
         seconds = self._elapsed()
         if index >= self.warmup:
             self.wait_seconds += seconds
@@ -115,6 +116,7 @@ class StepTimer(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, _: Any, batch: Batch, index: int
     ) -> None:
+        """Add the seconds of the step, and count its batch."""
         seconds = self._elapsed()
         if index >= self.warmup:
             self.step_seconds += seconds
@@ -234,6 +236,7 @@ def make_module(kind: type[ARModule] | type[NARModule], layers: int) -> Any:
 
 
 def main() -> None:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--max-duration", type=float, default=30.0, help="seconds of speech per step")

@@ -1,0 +1,1 @@
+"""Training data: Kaldi data directories, corpora, tokenizing, alignment, and batches of similar duration."""

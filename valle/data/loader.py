@@ -65,6 +65,7 @@ class CutBatches:
         self._shards.epoch = epoch
 
     def __iter__(self) -> Iterator[Any]:
+        """Yield the cuts of each batch of an epoch."""
         return islice(iter(self._sampler), self._steps)
 
 
@@ -87,6 +88,7 @@ class BatchDataset(IterableDataset[Batch]):
         self.skip = skip
 
     def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches of an epoch after the first `skip`, with codes loaded and padded."""
         return map(self._batch, islice(self.cut_batches, self.skip, None))
 
     def _batch(self, cuts: Any) -> Batch:
@@ -141,6 +143,7 @@ class BatchLoader(DataLoader[Batch]):
         self.begin_epoch = begin_epoch
 
     def __iter__(self) -> Any:
+        """Begin an epoch and return the iterator over its batches."""
         self.batches.cut_batches.set_epoch(self.begin_epoch())
         iterator = super().__iter__()
         # The worker has its copy by now. Only the interrupted epoch skips batches; the next one is whole.

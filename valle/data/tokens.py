@@ -114,6 +114,7 @@ class Amount:
     seconds: float = 0.0
 
     def __add__(self, other: Amount) -> Amount:
+        """Return the sum of two amounts."""
         return Amount(self.utterances + other.utterances, self.seconds + other.seconds)
 
 

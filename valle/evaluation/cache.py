@@ -40,12 +40,19 @@ class ScoreCache:
                 self._scores[record["key"]] = score
 
     def __contains__(self, key: str) -> bool:
+        """Return whether there is a score without failures for the key."""
         return key in self._scores
 
     def __getitem__(self, key: str) -> Score:
+        """Return the score of a key.
+
+        Raises:
+            KeyError: There is none.
+        """
         return self._scores[key]
 
     def __setitem__(self, key: str, score: Score) -> None:
+        """Set the score of a key, and append it to the file of the cache."""
         append_line(self._path, json.dumps({"key": key, "score": asdict(score)}))
         self._scores[key] = score
 

@@ -40,6 +40,8 @@ class GuidedAttention:
         self.recorded: list[Tensor] = []  # of each block: (query or key, batch, time, head_dim)
 
     def __enter__(self) -> GuidedAttention:
+        """Record from now on."""
+
         def record(_: nn.Module, inputs: object, qkv: Tensor) -> None:
             first_head = rearrange(qkv, "b t (part h d) -> h part b t d", part=3, h=self.heads)[0]
             self.recorded.append(first_head[:2])
@@ -48,6 +50,7 @@ class GuidedAttention:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Stop recording; what was recorded remains for `loss`."""
         for hook in self.hooks:
             hook.remove()
 

@@ -48,6 +48,7 @@ class ItemwiseLinear(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Compute (batch, ..., inputs) -> (batch, ..., outputs), item by item."""
         if len(x) == 1:
             return self.item(x)
         return torch.cat([self.item(part) for part in x.split(1)])
@@ -65,6 +66,7 @@ class PlainLinear(ItemwiseLinear):
         self.layer = layer
 
     def item(self, x: Tensor) -> Tensor:
+        """Compute one item: (1, ..., inputs) -> (1, ..., outputs)."""
         return self.layer(x)
 
 
@@ -101,6 +103,7 @@ class BFloat16Linear(ItemwiseLinear):
         self.offset = None if layer.bias is None else layer.bias.detach().bfloat16()
 
     def item(self, x: Tensor) -> Tensor:
+        """Compute one item: (1, ..., inputs) -> (1, ..., outputs)."""
         dtype = torch.bfloat16 if x.numel() <= FEW_BFLOAT16 * x.shape[-1] else torch.float32
         offset = None if self.offset is None else self.offset.to(dtype)
         return F.linear(x.to(dtype), self.weight.to(dtype), offset).float()
@@ -123,6 +126,7 @@ class Int8Linear(ItemwiseLinear):
         self.packed = torch.ops.quantized.linear_prepack(quantized, bias)
 
     def item(self, x: Tensor) -> Tensor:
+        """Compute one item: (1, ..., inputs) -> (1, ..., outputs)."""
         return torch.ops.quantized.linear_dynamic(x, self.packed, False)
 
 
@@ -142,6 +146,7 @@ class Int8WeightLinear(ItemwiseLinear):
         self.offset = None if layer.bias is None else layer.bias.detach().float()
 
     def item(self, x: Tensor) -> Tensor:
+        """Compute one item: (1, ..., inputs) -> (1, ..., outputs)."""
         if x.numel() > FEW_INT8 * x.shape[-1]:
             y = F.linear(x, self.weight[:, : x.shape[-1]].float()) * self.scales
         else:

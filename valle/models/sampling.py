@@ -40,6 +40,11 @@ class Sampling:
     ras_reading: RASReading = "text"
 
     def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ValueError: A value is out of range.
+        """
         if self.temperature < 0:
             raise ValueError(f"temperature {self.temperature} must not be negative")
         if self.top_k is not None and self.top_k < 1:
@@ -76,6 +81,11 @@ class NARSampling:
     prompt_seconds: float | None = None
 
     def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ValueError: A value is out of range.
+        """
         if self.temperature is not None and self.temperature < 0:
             raise ValueError(f"NAR temperature {self.temperature} must not be negative")
         if not 0 <= self.stages <= 7:

@@ -29,6 +29,11 @@ class SynthesisOptions:
     max_batch_tokens: int | None = None
 
     def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ValueError: A number is less than 1.
+        """
         for name in ("attempts", "candidates", "max_batch_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:

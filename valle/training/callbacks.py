@@ -62,10 +62,16 @@ class SigtermCheckpoint(Callback):
         self.received = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take SIGTERM over from Lightning."""
         # Lightning's own handler communicates with other ranks at once, in the middle of a step.
         signal.signal(signal.SIGTERM, self._on_signal)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *rest: Any) -> None:
+        """Save the checkpoint and stop, if a rank received SIGTERM during the step.
+
+        Raises:
+            SIGTERMException: A rank received SIGTERM.
+        """
         if trainer.strategy.reduce_boolean_decision(self.received, all=False):
             trainer.save_checkpoint(self.last)
             raise SIGTERMException

@@ -26,6 +26,7 @@ class SampleCallback(L.Callback):
         self.reference_logged = False
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log the synthesized utterance, and once its resynthesis by the codec, to TensorBoard."""
         if trainer.sanity_checking or not trainer.is_global_zero or trainer.logger is None:
             return
         assert isinstance(pl_module, ARModule | NARModule)

@@ -34,6 +34,7 @@ class Problem:
     warning: bool = False
 
     def __str__(self) -> str:
+        """Return the problem as a line: path, line number, message."""
         return f"{self.path}{'' if self.line is None else f':{self.line}'}: {self.message}"
 
 
@@ -195,9 +196,15 @@ class Tables:
         self._tables = {name: Table(directory / name) for name in names}
 
     def __contains__(self, name: str) -> bool:
+        """Return whether the directory has a file of that name."""
         return name in self._tables
 
     def __getitem__(self, name: str) -> Table:
+        """Return the table of a file.
+
+        Raises:
+            KeyError: The file is missing.
+        """
         return self._tables[name]
 
     def rows(self, name: str) -> dict[str, Row]:
