@@ -125,8 +125,8 @@ def ar_speed(
 ) -> dict[str, float]:
     """Measure decode steps of the AR model.
 
-    The bandwidth is that of the weights' own memory, measured just after the steps, since the memory of a shared machine
-    is not always as fast.
+    The bandwidth is that of the weights' own memory, measured just after the steps, since the memory of a shared
+    machine is not always as fast.
 
     Args:
         make: Builds the model.
