@@ -33,6 +33,18 @@ def test_own_voice_writes_a_file_per_seed(speech: Path, tmp_path: Path) -> None:
     assert first.shape != second.shape or (first != second).any()
 
 
+def test_samples_are_those_of_the_docs(tmp_path: Path) -> None:
+    command("python", EXAMPLES / "samples.py", "--output", tmp_path)
+    published = sorted((ROOT / "docs" / "samples").iterdir())
+    assert [path.name for path in published] == sorted(path.name for path in tmp_path.iterdir())
+    assert sum(path.stat().st_size for path in published) < 1_000_000
+    page = (ROOT / "docs" / "samples.md").read_text(encoding="utf-8")
+    for path in published:
+        assert f"](samples/{path.name})" in page
+        # Other processors can sample other codes.
+        assert 0.5 < audio.duration(tmp_path / path.name) / audio.duration(path) < 2
+
+
 def test_notebook_runs(tmp_path: Path) -> None:
     notebook = json.loads((EXAMPLES / "first_steps.ipynb").read_text(encoding="utf-8"))
     code = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code")
