@@ -22,7 +22,7 @@ from valle.evaluation.score import FORMER_FIELDS, SYSTEMS
         (["list.tsv", "wav", "out", "--codec", "nocodec"], "nocodec"),
         (["list.tsv", "wav", "out", "--recognizer", "norecognizer"], "norecognizer"),
         (["list.tsv", "wav", "out", "--batch-size", "0"], "--batch-size"),
-        (["list.tsv", "wav", "out", "--transcripts", "list.tsv"], "has no line for"),
+        (["list.tsv", "wav", "out", "--transcripts", "list.tsv"], "names no audio file of the test set by id"),
         (["list.tsv", "wav", "out", "--transcripts", "text", "--recognizer", "x"], "not allowed with"),
         (["list.tsv", "wav", "out", "--transcripts", "text", "--continuation-only"], "are of whole files"),
         (["list.tsv", "wav", "out", "--continuation-only"], "is no continuation with its prompt"),
