@@ -65,15 +65,20 @@ def write_tokens(folder: Path, utterances: int, seed: int) -> None:
 
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
+    # Number of utterances and their seconds, by duration rounded up to whole seconds (valle.data.tokens.read_markers).
+    by_second: dict[int, tuple[int, float]] = {}
     with SharWriter(folder, {"codes": "numpy"}, shard_size=None, shard_suffix=".000000") as writer:
         for index in range(utterances):
             frames = round(FRAME_RATE * float(np.clip(rng.lognormal(1.5, 0.75), 0.5, 16.0)))
             duration = frames / FRAME_RATE
+            number, seconds = by_second.get(math.ceil(duration), (0, 0.0))
+            by_second[math.ceil(duration)] = (number + 1, seconds + duration)
             phonemes = [SYMBOLS[i] for i in rng.integers(0, 26, max(3, round(PHONEME_RATE * duration)))]
             segment = SupervisionSegment(f"u{index}", f"u{index}", 0.0, duration, text="", speaker="s")
             cut = MonoCut(f"u{index}", 0.0, duration, 0, supervisions=[segment], custom={"phonemes": phonemes})
             writer.write(cut.attach_tensor("codes", rng.integers(0, 1024, (frames, 8)).astype(np.int16)))
-    marker = {"utterances": utterances, "seconds": 0.0, "symbols": SYMBOLS}
+    total = sum(seconds for _, seconds in by_second.values())
+    marker = {"utterances": utterances, "seconds": total, "symbols": SYMBOLS, "by_second": by_second}
     (folder / "shard.000000.json").write_text(json.dumps(marker), encoding="utf-8")
     config = TokensConfig("encodec_24khz", FRAME_RATE, 8, 1024, "en-us", utterances, utterances, "random")
     (folder / "config.json").write_text(json.dumps(vars(config)), encoding="utf-8")
