@@ -40,7 +40,8 @@ class SampleCallback(L.Callback):
         prompt = min(round(3 * self.codec.frame_rate), codes.shape[1] // 3)
         was_training = pl_module.training
         pl_module.eval()
-        board, step = trainer.logger.experiment, trainer.global_step  # type: ignore[attr-defined]
+        board = trainer.logger.experiment  # type: ignore[attr-defined]
+        step = trainer.global_step
         with torch.inference_mode():
             if isinstance(pl_module, ARModule):
                 sampled = self._continue(pl_module, phonemes, codes, prompt)
@@ -80,7 +81,8 @@ class SampleCallback(L.Callback):
 
     def _attention(self, module: ARModule, phonemes: Tensor, codes: Tensor) -> np.ndarray:
         """Compute the attention of each step to the text, (groups, phonemes): mean over heads, maximum over layers."""
-        model, size = module.model, module.hparams["group_size"]
+        model = module.model
+        size = module.hparams["group_size"]
         length = torch.tensor([phonemes.shape[1]], device=phonemes.device)
         text = model.embed_phonemes(phonemes, length).values
         frames = codes.shape[1] // size * size
