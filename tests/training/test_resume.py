@@ -67,7 +67,8 @@ def test_every_hyper_parameter_takes_effect_or_is_refused(kind: str, name: str) 
         resume(kind, {name: other(old)})
     message = str(caught.value)
     assert "\n" not in message
-    assert GROUPED.get(name, name) in message
+    source = name if kind == "codec" else GROUPED.get(name, name)
+    assert f"--model.init_args.{source}: " in message or f"{name} of the data: " in message
     assert "--init_from run/last.ckpt" in message
     if name not in ("vocabulary", "network"):
         assert f": {old}, now {other(old)}" in message
@@ -103,7 +104,7 @@ def test_another_kind_of_model_is_refused() -> None:
 
 
 def refused(run: Path, tokens: Path, *more: str) -> str:
-    """The one line of a refused run, which leaves its directory as it was."""
+    """Return the error message of a run that is refused, and check that its directory is unchanged."""
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     done = command("valle-train", *train_arguments("ARModule", tokens, run, 5, *more), check=False)
     assert done.returncode == 2, done.stderr[-2000:]

@@ -11,8 +11,11 @@ import torch
 from tests.conftest import command, train_arguments
 from valle.data import kaldi
 from valle.data.datamodule import TokensDataModule
+from valle.data.tokens import TokensConfig
 from valle.errors import UserError
+from valle.models import positions
 from valle.training import ARModule, NARModule
+from valle.training.cli import train
 from valle.training.config import nest
 from valle.training.hyper_parameters import option
 
@@ -21,8 +24,8 @@ TOO_LARGE = 2**64
 WITHOUT_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
 
-def refused(tokens: Path, root: Path, *options: str) -> str:
-    """The one line of a command that trains nothing."""
+def refused_line(tokens: Path, root: Path, *options: str) -> str:
+    """Run `valle-train` with invalid options and return its error message of one line."""
     done = command("valle-train", *train_arguments("ARModule", tokens, root, 1, *options), check=False)
     assert done.returncode == 2, done.stderr[-2000:]
     assert "Traceback" not in done.stderr
@@ -40,7 +43,7 @@ def refused(tokens: Path, root: Path, *options: str) -> str:
     ],
 )  # fmt: skip
 def test_unavailable_device_or_strategy_is_one_line(option: str, value: str, tokens: Path, tmp_path: Path) -> None:
-    assert f"{option} {value}" in refused(tokens, tmp_path / "run", f"{option}={value}")
+    assert f"{option} {value}" in refused_line(tokens, tmp_path / "run", f"{option}={value}")
 
 
 @pytest.mark.parametrize("seed", [TOO_LARGE, -1])
@@ -76,7 +79,7 @@ def single(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_one_training_utterance_is_one_line(single: Path, tokens: Path, tmp_path: Path) -> None:
     shutil.copytree(single, tmp_path / "tokens" / "train")
     shutil.copytree(tokens / "valid", tmp_path / "tokens" / "valid")
-    line = refused(tmp_path / "tokens", tmp_path / "run")
+    line = refused_line(tmp_path / "tokens", tmp_path / "run")
     assert "1 utterances to train on" in line
     assert str(tmp_path / "tokens" / "train") in line
 
@@ -151,3 +154,25 @@ def test_unparsable_command_line_is_one_line(tmp_path: Path, arguments: list[str
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert named in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "room"),
+    [
+        ("ARModule", ["--model.untranscribed_prompt_prob=0"], 60),
+        ("ARModule", ["--model.untranscribed_prompt_prob=0.5", "--model.prompt_frames=20"], 60 - 20 - 1),
+        ("NARModule", ["--model.prefix_prompt_prob=1"], 60),
+        ("NARModule", ["--model.prefix_prompt_prob=0.5"], 60 - 20),
+    ],
+)
+def test_utterances_without_positions_are_named_before_training_starts(
+    module: str, options: list[str], room: int, tokens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Learned positions end; a run must not fail at its first long utterance."""
+    monkeypatch.setattr(positions, "MAX_POSITIONS", 60)
+    arguments = train_arguments(module, tokens, tmp_path / "run", 1, "--model.layout=valle2", *options)
+    seconds = room / TokensConfig.read(tokens / "train").frame_rate
+    remedy = rf"max_utterance {int(10 * seconds) / 10:g}$"
+    with pytest.raises(UserError, match=rf"^\d+ utterances are longer .* {seconds:.1f} s \(.*{remedy}"):
+        train(arguments)
+    assert not (tmp_path / "run" / "last.ckpt").exists()

@@ -74,6 +74,14 @@ class ARModule(BaseModule):
         )
         self.model: AR = self._set_up_model(build, training)
 
+    @property
+    def max_utterance_frames(self) -> int | None:
+        """Frames of the longest utterance that the model has positions for; None: any number."""
+        frames = self.model.max_frames
+        if frames is None or not self.hparams["untranscribed_prompt_prob"]:
+            return frames
+        return frames - self.hparams["prompt_frames"] - self.hparams["group_size"]
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compute the loss of a batch, with untranscribed prompts in some steps."""
         untranscribed = bool(torch.rand(()) < self.hparams["untranscribed_prompt_prob"])

@@ -118,9 +118,10 @@ class BaseModule(L.LightningModule):
             self.sharded = True
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # Dropout, stages and prompts depend only on seed, step and rank, so that a resumed run is bitwise identical to
-        # one that was never stopped.
-        seed = self.hparams["seed"] * 1_000_003 + self.global_step * 1009 + self.global_rank
+        # Dropout, stages and prompts depend only on seed, number of the batch and rank, so that a resumed run is
+        # bitwise identical to one that was never stopped. The batches of a step whose gradients are accumulated differ.
+        count = self.trainer.fit_loop.epoch_loop.total_batch_idx
+        seed = self.hparams["seed"] * 1_000_003 + count * 1009 + self.global_rank
         torch.manual_seed(seed % 2**64)
         self._utterance_ids += batch.ids
 
@@ -132,14 +133,20 @@ class BaseModule(L.LightningModule):
     ) -> None:
         """Clip gradients as the trainer is configured to, after a check that they are finite.
 
+        In float16, gradients overflow now and then: the scaler then skips the step and halves its scale.
+
         Raises:
-            UserError: the loss or a gradient is not finite. The run stops before the weights are updated; the message
-                names the step and the utterances.
+            UserError: the loss or a gradient is not finite, in float16 even without a scale. The run stops before the
+                weights are updated; the message names the step and the utterances.
         """
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
         norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         if not torch.isfinite(norm):
+            scaler = self._scaler()
+            if scaler is not None and scaler.get_scale() > 1:
+                self._utterance_ids.clear()
+                return
             raise UserError(
                 f"step {self.global_step}: the loss or its gradient is {float(norm)}, from utterances "
                 f"{' '.join(self._utterance_ids)}; the last checkpoint was saved before. Lower the learning rate, or "
@@ -155,13 +162,19 @@ class BaseModule(L.LightningModule):
             nn.utils.clip_grads_with_norm_(self.parameters(), gradient_clip_val, norm)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build AdamW with weight decay on matrices only, and the schedule of `warmup_decay_factor`."""
+        """Build AdamW with weight decay on matrices only, and the schedule of `warmup_decay_factor`.
+
+        Raises:
+            UserError: the trainer has no `max_steps`.
+        """
         h = self.hparams
         trained = [p for p in self.parameters() if p.requires_grad]
         matrices = [p for p in trained if p.ndim >= 2]
         others = [p for p in trained if p.ndim < 2]
         groups = [{"params": matrices, "weight_decay": h["weight_decay"]}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=h["learning_rate"], betas=(0.9, 0.95), fused=True)
+        # A fused optimizer undoes the scale of float16 gradients itself, after they were clipped.
+        fused = self._scaler() is None
+        optimizer = torch.optim.AdamW(groups, lr=h["learning_rate"], betas=(0.9, 0.95), fused=fused)
         max_steps = self.trainer.max_steps
         if max_steps < 0:
             raise UserError("--trainer.max_steps must be given: the learning rate decays to zero at this step")
@@ -169,6 +182,10 @@ class BaseModule(L.LightningModule):
             optimizer, lambda step: warmup_decay_factor(step, h["warmup_steps"], max_steps)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _scaler(self) -> torch.amp.GradScaler | None:
+        """Return the scaler of the gradients in float16; None with other precisions."""
+        return getattr(self.trainer.precision_plugin, "scaler", None)
 
     def _log_values(self, split: str, values: dict[str, Tensor], batch: Batch) -> None:
         """Log values under `train/` or `valid/`; the progress bar shows the training loss."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 from dataclasses import fields
@@ -21,6 +22,7 @@ from valle.data.datamodule import TokensDataModule
 from valle.errors import UserError
 from valle.extensions.latent_regression import LatentRegressionNAR
 from valle.text import Vocabulary
+from valle.training.ar import ARModule
 from valle.training.callbacks import AtomicCheckpointIO, SigtermCheckpoint, TopCheckpoints
 from valle.training.config import DataConfig
 from valle.training.hyper_parameters import option
@@ -170,6 +172,7 @@ class TrainCLI(LightningCLI):
         if self.trainer.is_global_zero:
             for leftover in Path(config.trainer.default_root_dir).glob(".*.partial.ckpt"):
                 leftover.unlink()
+        self._check_lengths()
         if config.ckpt_path:
             path = Path(config.ckpt_path)
             if not path.is_file():
@@ -189,6 +192,26 @@ class TrainCLI(LightningCLI):
         elif isinstance(self.model, NARModule) and isinstance(self.model.model, LatentRegressionNAR):
             raise UserError(
                 f"{option('latent_regression_layers')}: the codec's vectors are predicted; give --init_codebooks true"
+            )
+
+    def _check_lengths(self) -> None:
+        """Compare the data with the model's learned positions before training starts.
+
+        Raises:
+            UserError: There are utterances that the model has no positions for.
+        """
+        if not isinstance(self.datamodule, TokensDataModule) or not isinstance(self.model, ARModule | NARModule):
+            return
+        frames = self.model.max_utterance_frames
+        if frames is None:
+            return
+        seconds = frames / self.datamodule.config.frame_rate
+        ids = self.datamodule.longer_than(seconds)
+        if ids:
+            examples = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
+            raise UserError(
+                f"{len(ids)} utterances are longer than the model has positions for, {seconds:.1f} s ({examples}); "
+                f"give --data.init_args.max_utterance {math.floor(10 * seconds) / 10:g}"
             )
 
 

@@ -51,9 +51,14 @@ RANGES = {
 }
 
 
-def option(name: str) -> str:
-    """Return the option of `valle-train` that sets a hyper-parameter."""
-    return f"--model.init_args.{GROUPED.get(name, name)}"
+def option(name: str, grouped: bool = True) -> str:
+    """Return the option of `valle-train` that sets a hyper-parameter.
+
+    Args:
+        name: Its name in checkpoints.
+        grouped: Whether the module's hyper-parameters are in groups, as those of `ARModule` and `NARModule` are.
+    """
+    return f"--model.init_args.{GROUPED.get(name, name) if grouped else name}"
 
 
 def check_ranges(values: Mapping[str, Any]) -> None:

@@ -85,6 +85,16 @@ class NARModule(BaseModule):
         )
         self.model: NAR = self._set_up_model(build, training)
 
+    @property
+    def max_utterance_frames(self) -> int | None:
+        """Frames of the longest utterance that the model has positions for; None: any number."""
+        frames = self.model.max_frames
+        if frames is None or self.hparams["prefix_prompt_prob"] == 1:
+            return frames
+        # A segment as prompt, at most half of the utterance, stands before the whole utterance.
+        seconds = max(self.hparams["prompt_seconds"], self.hparams["max_prompt_seconds"])
+        return frames - min(round(seconds * self.hparams["frame_rate"]), frames // 3)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compute the loss of a batch, with a random stage for each utterance."""
         # The paper samples one stage per step; one per utterance has the same mean and less noise in the gradient.

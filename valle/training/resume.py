@@ -56,8 +56,11 @@ def check_resumable(
             f"{path}: holds another kind of model (its {', '.join(foreign)} are not of this one's); give another "
             "--trainer.default_root_dir"
         )
+    grouped = "vocabulary" in hyper_parameters
     changed = [
-        _difference(name, value, hyper_parameters[name], name in from_data)
+        _difference(
+            f"{name} of the data" if name in from_data else option(name, grouped), value, hyper_parameters[name]
+        )
         for name, value in saved.items()
         if name not in CHANGEABLE and value != hyper_parameters[name]
     ]
@@ -71,10 +74,9 @@ def check_resumable(
         )
 
 
-def _difference(name: str, old: Any, new: Any, from_data: bool) -> str:
-    """Describe a hyper-parameter that changed: its option, old and new value."""
-    source = f"{name} of the data" if from_data else option(name)
-    if name == "vocabulary":
+def _difference(source: str, old: Any, new: Any) -> str:
+    """Describe a hyper-parameter that changed: its source, old and new value."""
+    if isinstance(old, list):
         return f"{source}: {_symbols(old, new)}, now {_symbols(new, old)}"
     return f"{source}: {_shown(old)}, now {_shown(new)}"
 
