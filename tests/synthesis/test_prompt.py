@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import shutil
 import warnings
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 import soundfile
 
 import valle
-from tests.conftest import command, noise
+from tests.conftest import command, noise, train
 from valle import audio
 from valle.errors import UserError
 from valle.extensions.phone_alignment import PAUSE
@@ -163,3 +164,32 @@ def test_default_voice_is_used_without_a_prompt(tmp_path: Path) -> None:
     result = command("valle-synth", "--text", "Hello.", "--voice", "nobody", "-o", output, check=False)
     assert result.returncode == 2
     assert voices()[0] in result.stderr
+
+
+@pytest.fixture(scope="module")
+def papers(tokens: Path, run_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> TTS:
+    """A model that was trained without untranscribed prompts, as the papers' are."""
+    folder = tmp_path_factory.mktemp("papers")
+    shutil.copytree(run_directory / "nar", folder / "nar")
+    train("ARModule", tokens, folder / "ar", 1, "--model.untranscribed_prompt_prob=0")
+    return valle.load(folder)
+
+
+def test_model_without_untranscribed_prompts_warns_of_one(papers: TTS, tts: TTS, speech: Path) -> None:
+    voice = papers.prompt(speech)
+    with pytest.warns(PromptWarning, match="give the prompt's text") as caught:
+        papers.synthesize("Good morning.", voice)
+    assert caught[0].filename == __file__
+    with pytest.warns(PromptWarning, match="give the prompt's text"):
+        next(papers.stream("Good morning.", voice))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PromptWarning)
+        tts.synthesize("Good morning.", tts.prompt(speech))
+
+
+def test_bundled_voice_is_transcribed_for_a_model_without_untranscribed_prompts(papers: TTS, tts: TTS) -> None:
+    assert tts.voice().mode == "untranscribed"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PromptWarning)
+        papers.synthesize("Good morning.")
+    assert papers.voice().mode == "transcribed"

@@ -59,4 +59,6 @@ def load(
         vocabulary=Vocabulary(list(ar_parameters["vocabulary"])),
         units=TextUnits(ar_parameters["language"], ar_parameters["bpe"]),
         watermark=watermark,
+        # Checkpoints of the first version do not say it: they were trained with such prompts by default.
+        untranscribed_prompts=ar_parameters.get("untranscribed_prompt_prob", 1.0) > 0,
     )

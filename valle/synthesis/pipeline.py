@@ -20,13 +20,13 @@ from valle.audio import Audio
 from valle.codec import Codec
 from valle.codec.phone_labelled import PhoneLabelledCodec
 from valle.devices import check_seed
-from valle.errors import UserError
+from valle.errors import UserError, warn_user
 from valle.models.ar import AR
 from valle.models.nar import NAR
 from valle.synthesis.decoding import DecodedPart, PartDecoder
 from valle.synthesis.options import SynthesisOptions
 from valle.synthesis.parts import PART_SEED, PartJob, faded, join_parts, pause_after, split_text
-from valle.synthesis.prompt import Prompt, read_prefix, read_prompt
+from valle.synthesis.prompt import Prompt, PromptWarning, read_prefix, read_prompt
 from valle.synthesis.prompt_text import warn_if_text_differs
 from valle.synthesis.selection import CandidateSelector, FirstCandidate, PhoneAlignmentSelector
 from valle.synthesis.speech import Speech, warn_of_shortfall
@@ -54,6 +54,7 @@ class TTS:
         vocabulary: Symbols of the models' text.
         units: Makes symbols of text.
         watermark: Whether audio carries the inaudible mark that says it was synthesized.
+        untranscribed_prompts: Whether the AR model was trained with untranscribed prompts; in the papers it is not.
     """
 
     ar: AR
@@ -63,6 +64,7 @@ class TTS:
     vocabulary: Vocabulary
     units: TextUnits
     watermark: bool = True
+    untranscribed_prompts: bool = True
 
     def prompt(self, recording: str | Path, text: str | None = None) -> Prompt:
         """Read a voice prompt; `valle.synthesis.prompt.read_prompt` tells what is corrected.
@@ -90,12 +92,15 @@ class TTS:
         return prompt
 
     def voice(self, name: str = DEFAULT_VOICE) -> Prompt:
-        """Encode a bundled voice as an untranscribed prompt: word errors are fewer than with its text.
+        """Encode a bundled voice, as an untranscribed prompt where the model was trained with such prompts.
+
+        Word errors are then fewer than with the voice's text.
 
         Raises:
             UserError: There is no voice of that name.
         """
-        return self.prompt(find_voice(name).recording)
+        voice = find_voice(name)
+        return self.prompt(voice.recording, None if self.untranscribed_prompts else voice.text)
 
     def continuation_prompt(self, recording: str | Path) -> Prompt:
         """Read a prompt that the target continues (VALL-E, section 4.3: VALL-E-continual).
@@ -298,7 +303,17 @@ class TTS:
     def _jobs(
         self, texts: Sequence[str | EncodedText], prompts: Sequence[Prompt], seeds: Sequence[int]
     ) -> list[PartJob]:
-        """Split all texts into parts, in order."""
+        """Split all texts into parts, in order.
+
+        Warns:
+            PromptWarning: A prompt is untranscribed, and the AR model was not trained with such prompts.
+        """
+        if not self.untranscribed_prompts and any(prompt.mode == "untranscribed" for prompt in prompts):
+            warn_user(
+                "the model was trained without untranscribed prompts (untranscribed_prompt_prob 0): "
+                "the voice and the words will be poor; give the prompt's text",
+                PromptWarning,
+            )
         jobs = []
         for index, (text, prompt, seed) in enumerate(zip(texts, prompts, seeds, strict=True)):
             encoded = self.encode_text(text) if isinstance(text, str) else text

@@ -8,7 +8,6 @@ UserError where the recording cannot be used. docs/prompts.md describes this for
 from __future__ import annotations
 
 import logging
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from valle import audio
 from valle.audio import Audio
-from valle.errors import UserError
+from valle.errors import UserError, warn_user
 from valle.synthesis.prompt_checks import clipped_samples, find_problems
 from valle.synthesis.speech_activity import HOP, Frames, analyze, runs
 
@@ -127,7 +126,7 @@ def read_prompt(recording: str | Path, sample_rate: int, *, with_text: bool) -> 
     for line in changes:
         logger.info("%s: %s", recording, line)
     for line in problems:
-        warnings.warn(f"{recording}: {line}", PromptWarning, stacklevel=4)
+        warn_user(f"{recording}: {line}", PromptWarning)
     return Audio(samples, sample_rate)
 
 

@@ -5,7 +5,6 @@ The limits are set so that recordings with a correct text are hardly ever report
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from valle.audio import Audio
 from valle.codec import Codec
 from valle.codec.phone_labelled import PhoneLabelledCodec
+from valle.errors import warn_user
 from valle.extensions.phone_alignment import PAUSE, align_phones, phones_of
 from valle.synthesis.prompt import Prompt, PromptWarning
 from valle.synthesis.speech_activity import analyze
@@ -58,7 +58,7 @@ def warn_if_text_differs(
         problem = compare_duration(analyze(waveform.samples, waveform.sample_rate).seconds, len(phones))
     if problem:
         message = f"{recording}: {problem}; correct the prompt's text, or leave it out to use the voice alone"
-        warnings.warn(message, PromptWarning, stacklevel=4)
+        warn_user(message, PromptWarning)
 
 
 def compare(encoded: np.ndarray, text: list[int], frame_rate: float) -> str | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from valle.audio import Audio
+from valle.errors import warn_user
 from valle.extensions.phone_alignment import Quality
 from valle.synthesis.selection import Selected
 
@@ -54,7 +54,7 @@ def warn_of_shortfall(text: str, selected: Selected, frame_rate: float) -> None:
     if selected.truncated:
         seconds = len(selected.codes) / frame_rate
         message = f"text {text[:40]!r}: no end was found, cut at {seconds:.1f} s; try another seed or a longer prompt"
-        warnings.warn(message, TruncatedWarning, stacklevel=4)
+        warn_user(message, TruncatedWarning)
     quality = selected.quality
     if quality is not None and quality.verdict != "complete":
         message = (
@@ -63,4 +63,4 @@ def warn_of_shortfall(text: str, selected: Selected, frame_rate: float) -> None:
             "or a prompt with its text"
         )
         category = IncompleteWarning if quality.verdict == "incomplete" else DoubtfulWarning
-        warnings.warn(message, category, stacklevel=4)
+        warn_user(message, category)

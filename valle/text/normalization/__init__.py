@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-import warnings
 from functools import cache
 
-from valle.errors import UserError
+from valle.errors import UserError, warn_user
 from valle.text.normalization import abbreviations, characters, dates, electronic, mathematics, measures, money, serial
 from valle.text.normalization.rule import apply
 
@@ -78,7 +77,7 @@ def normalize(text: str, language: str = "en-us", strict: bool = False) -> str:
         names = ", ".join(dict.fromkeys(map(characters.describe, dropped)))
         if strict:
             raise UserError(f"text {_excerpt(text)}: {names} cannot be spoken; write it in words")
-        warnings.warn(f"text {_excerpt(text)}: {names} cannot be spoken and is left out", TextWarning, stacklevel=2)
+        warn_user(f"text {_excerpt(text)}: {names} cannot be spoken and is left out", TextWarning)
     return words
 
 
