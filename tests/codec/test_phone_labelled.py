@@ -105,7 +105,7 @@ def test_phones_of_batches_and_chunks_give_the_codes_of_single_items(
         assert torch.equal(small.encode_with_phones([item], 16_000, [classes])[0], codes)
 
 
-def test_tokens_of_aligned_utterances_stand_for_the_phones_spoken(corpus: Path, tmp_path: Path) -> None:
+def test_first_codes_of_aligned_utterances_match_their_phones(corpus: Path, tmp_path: Path) -> None:
     small = codec.load("small")
     assert isinstance(small, PhoneLabelledCodec)
     (tmp_path / "unaligned").mkdir()
@@ -123,8 +123,8 @@ def test_tokens_of_aligned_utterances_stand_for_the_phones_spoken(corpus: Path, 
             samples = audio.read(utterances[cut.id].path, 16_000).samples
             if name == "unaligned":
                 assert torch.equal(codes, small.encode(samples, 16_000))
-            spoken = PhoneAlignment(utterances[cut.id].phones).classes_at((np.arange(len(codes)) + 0.5) / 50)
-            correct.append((small.phones[codes[:, 0]].numpy() == spoken)[spoken != UNKNOWN].mean())
+            aligned = PhoneAlignment(utterances[cut.id].phones).classes_at((np.arange(len(codes)) + 0.5) / 50)
+            correct.append((small.phones[codes[:, 0]].numpy() == aligned)[aligned != UNKNOWN].mean())
         shares[name] = np.mean(correct)
     assert shares["aligned"] > 0.8
     # The alignment corrects at least a fifth of the first codes that stand for another phone.

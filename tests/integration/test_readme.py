@@ -56,7 +56,7 @@ def test_first_code_block_is_demo_and_test() -> None:
 
 def test_quick_start_is_intelligible(folder: Path) -> None:
     (line,) = re.findall(r"^    (valle-synth .*)$", QUICK_START, re.MULTILINE)
-    command(*shlex.split(line, comments=True), cwd=folder)
+    command(*shlex.split(line, comments=True), cwd=folder, fresh=True)
     run_python(python_block(QUICK_START), folder)
     assert word_error_rate(folder / "out.wav", "Hello there.") <= 0.5
     assert word_error_rate(folder / "hello.wav", "Hello there.") <= 0.5

@@ -26,12 +26,12 @@ def tts(run_directory: Path) -> TTS:
 
 
 def test_synthesize_returns_audio_that_can_be_saved(tts: TTS, speech: Path, tmp_path: Path) -> None:
-    spoken = tts.synthesize(TEXT, prompt=speech, prompt_text=None, seed=3)
-    assert isinstance(spoken, valle.Audio)
-    assert spoken.sample_rate == 16_000
-    assert np.isfinite(spoken.samples).all()
-    spoken.save(tmp_path / "x.flac")
-    assert abs(audio.duration(tmp_path / "x.flac") - spoken.duration) < 1e-3
+    output = tts.synthesize(TEXT, prompt=speech, prompt_text=None, seed=3)
+    assert isinstance(output, valle.Audio)
+    assert output.sample_rate == 16_000
+    assert np.isfinite(output.samples).all()
+    output.save(tmp_path / "x.flac")
+    assert abs(audio.duration(tmp_path / "x.flac") - output.duration) < 1e-3
 
 
 def test_prompt_with_text_is_transcribed_and_without_text_is_not(tts: TTS, speech: Path) -> None:

@@ -22,7 +22,7 @@ SIZES = {"kind": "frame_rate", "encoder_dim": 16, "decoder_dim": 16, "codebook_s
 
 
 def randomize_codebooks(module: CodecModule, first: int = 0) -> None:
-    """Draw the codebooks from `first` on at random."""
+    """Fill the codebooks from index `first` on with random vectors."""
     for layer in module.network.quantizer.vq.layers[first:]:
         layer._codebook.inited.fill_(1)
         layer._codebook.embed.normal_()
