@@ -26,6 +26,7 @@ def test_missing_package_is_one_line_that_names_the_extra() -> None:
     [
         ("train", "jsonargparse", ["fit", "--config", "recipe.yaml"]),
         ("tokenize", "lhotse", ["data", "dump"]),
+        ("prepare", "lhotse", ["ljspeech", ".", "data"]),
         ("synth", "rich", ["--data", "data", "--output-dir", "out"]),
     ],
 )
@@ -40,6 +41,14 @@ def test_command_without_the_extra_is_one_line_and_writes_nothing(
         f"valle-{command}: {package} is not installed; install it with: pip install 'valle[train]'\n"
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_scoring_without_the_extra_is_one_line(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['rich'] = None; sys.argv[0] = 'valle-eval'\nfrom valle.cli.eval import main; main()"
+    arguments = [sys.executable, "-c", code, "data", "wavs", "report"]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "valle-eval: rich is not installed; install it with: pip install 'valle[eval]'\n"
 
 
 def test_extras_have_the_packages_that_are_required_of_them() -> None:

@@ -10,7 +10,6 @@ from valle.cli.common import Parser, import_uncollected, log_on_standard_error, 
 from valle.cli.synthesis_options import add_synthesis_options, read_synthesis_options
 from valle.devices import MAX_SEED, check_seed
 from valle.errors import UserError
-from valle.optional import require
 
 if TYPE_CHECKING:
     from valle.data.textfile import Line
@@ -175,7 +174,6 @@ def _read_prompt(tts: TTS, args: argparse.Namespace) -> Prompt:
 
 
 def _synthesize_data(args: argparse.Namespace, options: SynthesisOptions) -> None:
-    require("rich", "train")
     from valle.cli.synth_test_set import TestSetOptions, synthesize_test_set
 
     test_set_options = TestSetOptions(

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.progress import Progress
 
 from valle.devices import MAX_SEED
 from valle.evaluation.test_set import (
@@ -23,10 +22,13 @@ from valle.evaluation.test_set import (
     write_prompts,
 )
 from valle.files import append_line, atomic_path
+from valle.optional import require
 from valle.synthesis.options import SynthesisOptions
 from valle.synthesis.pipeline import TTS
 from valle.synthesis.prompt import Prompt
 from valle.synthesis.speech import Speech
+
+Progress = require("rich.progress", "train").Progress
 
 
 @dataclass(frozen=True, kw_only=True)

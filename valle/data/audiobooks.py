@@ -18,10 +18,12 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 from valle.data.utterance import Utterance
 from valle.errors import UserError
 from valle.files import read_text
+from valle.optional import require
 
 # Seconds. VALL-E trains on segments of 10 to 20 seconds (section 5.1).
 MAX_SECONDS = 20.0
@@ -98,13 +100,13 @@ def read_libriheavy(directory: Path, part: str) -> list[Utterance]:
     Raises:
         UserError: The manifest has another format, or names a recording that does not exist.
     """
-    from lhotse import CutSet
+    lhotse: Any = require("lhotse", "train")
 
     path = directory / _MANIFEST.format(part)
     recordings: dict[str, Path] = {}
     utterances = []
     try:
-        for cut in CutSet.from_jsonl_lazy(path):
+        for cut in lhotse.CutSet.from_jsonl_lazy(path):
             source = cut.recording.sources[0].source
             if source not in recordings:
                 recordings[source] = _find_recording(directory, source)

@@ -12,6 +12,7 @@ from valle.data import audiobooks, kaldi
 from valle.data.utterance import Utterance
 from valle.errors import UserError
 from valle.files import read_text
+from valle.optional import require
 
 # LJSpeech has one speaker, whom its files do not name.
 LJSPEECH_SPEAKER = "linda_johnson"
@@ -130,7 +131,7 @@ def _choose(parts: list[str] | None, available: list[str], directory: Path, file
 
 def _manifests(corpus: str, directory: Path, parts: list[str] | None) -> dict[str, dict[str, Any]]:
     """Lhotse's recordings and supervisions of each part of a corpus."""
-    from lhotse import recipes
+    recipes: Any = require("lhotse.recipes", "train")
 
     if corpus in ("libritts", "librispeech"):
         pattern = {"libritts": "*/*/*/*.wav", "librispeech": "*/*/*/*.flac"}[corpus]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import track
 
 from valle import audio
 from valle.data import kaldi
@@ -16,6 +15,8 @@ from valle.data.utterance import Utterance
 from valle.optional import require
 from valle.text import normalize, phonemize
 from valle.text.phones import ARPABET, PHONE_CLASSES, UNKNOWN, phone_class
+
+track = require("rich.progress", "train").track
 
 # Hertz, of pocketsphinx's acoustic model.
 SAMPLE_RATE = 16_000

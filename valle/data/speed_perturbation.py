@@ -10,13 +10,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from rich.progress import track
-
 from valle import audio
 from valle.data import kaldi
 from valle.data.utterance import Utterance
 from valle.errors import UserError
 from valle.files import write_text
+from valle.optional import require
+
+track = require("rich.progress", "train").track
 
 # Factors that change a voice without making it implausible.
 DEFAULT_FACTORS = (0.92, 1.08)

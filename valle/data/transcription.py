@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 
 from valle import audio
 from valle.data import kaldi
 from valle.errors import UserError
 from valle.files import append_line, read_records
+from valle.optional import require
+
+track = require("rich.progress", "train").track
 
 # Transcripts of an unfinished run, in the data directory.
 JOURNAL = "transcripts.jsonl"

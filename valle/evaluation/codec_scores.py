@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.progress import track
 from torch import Tensor
 
 from valle import audio
@@ -24,6 +23,9 @@ from valle.evaluation.quality import SAMPLE_RATE, mel_distance, pesq, stoi
 from valle.evaluation.recognizer import Recognizer, words
 from valle.evaluation.speaker_encoder import SpeakerEncoder
 from valle.evaluation.text_errors import word_errors
+from valle.optional import require
+
+track = require("rich.progress", "eval").track
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus")
 

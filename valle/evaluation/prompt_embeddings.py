@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import track
 
 from valle import audio
 from valle.audio import Audio
@@ -19,6 +18,9 @@ from valle.evaluation.embeddings import cosine_similarity, normalize
 from valle.evaluation.failures import attempt, attempt_read
 from valle.evaluation.items import ScoringItem, file_state
 from valle.evaluation.speaker_encoder import SAMPLE_RATE, SpeakerEncoder
+from valle.optional import require
+
+track = require("rich.progress", "eval").track
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import track
 
 from valle import audio
 from valle.codec import Codec
@@ -34,6 +33,8 @@ from valle.evaluation.tables import (
 from valle.evaluation.text_errors import align_words
 from valle.files import write_text
 from valle.optional import require
+
+track = require("rich.progress", "eval").track
 
 # Problems by which the page filters utterances, with their labels.
 PROBLEMS = {

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from rich.progress import track
-
 from valle.evaluation.cache import RESYNTHESES, ScoreCache
 from valle.evaluation.items import ScoringItem, ScoringTask
 from valle.evaluation.score import SCORES, Score
@@ -16,6 +14,9 @@ from valle.evaluation.scorer import Scorer
 from valle.evaluation.selection import select
 from valle.evaluation.transcripts import transcript_id
 from valle.files import write_text
+from valle.optional import require
+
+track = require("rich.progress", "eval").track
 
 
 def score_items(
