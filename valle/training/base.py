@@ -118,6 +118,7 @@ class BaseModule(L.LightningModule):
             self.sharded = True
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed the random numbers of the step by seed, number of the batch and rank."""
         # Dropout, stages and prompts depend only on seed, number of the batch and rank, so that a resumed run is
         # bitwise identical to one that was never stopped. The batches of a step whose gradients are accumulated differ.
         count = self.trainer.fit_loop.epoch_loop.total_batch_idx

@@ -62,6 +62,7 @@ class TrainCLI(LightningCLI):
     """
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the options of a run, and link the arguments of a model that its data determine."""
         parser.add_argument("--save_every", type=int, default=500, help="steps between two saves of last.ckpt")
         parser.add_argument(
             "--keep_best",
@@ -119,6 +120,7 @@ class TrainCLI(LightningCLI):
             raise UserError(f"--seed_everything {seed}: give a number from 0 to 2^32 - 1")
 
     def before_instantiate_classes(self) -> None:
+        """Choose the precision and the checkpoint to resume from, where none is given."""
         config = self._run_config
         # The base was read already, and the config.yaml of the run is complete.
         config.base = None
@@ -133,6 +135,11 @@ class TrainCLI(LightningCLI):
         return self.config[str(self.subcommand)]
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """Make the trainer with the checkpoints, callbacks and logger that every run has.
+
+        Raises:
+            UserError: This machine cannot train with the given devices, strategy or precision.
+        """
         config = self._run_config
         root = config.trainer.default_root_dir
         callbacks: list[Any] = [
@@ -167,6 +174,11 @@ class TrainCLI(LightningCLI):
             self.trainer.save_checkpoint(last)
 
     def before_fit(self) -> None:
+        """Check the checkpoint that a run resumes from, or load the weights that it starts from.
+
+        Raises:
+            UserError: The checkpoint is missing or belongs to another run, or the options do not fit the model.
+        """
         config = self._run_config
         # Files that a killed process was writing.
         if self.trainer.is_global_zero:
