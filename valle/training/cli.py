@@ -177,7 +177,8 @@ class TrainCLI(LightningCLI):
         """Check the checkpoint that a run resumes from, or load the weights that it starts from.
 
         Raises:
-            UserError: The checkpoint is missing or belongs to another run, or the data or the options do not fit the model.
+            UserError: The checkpoint is missing or belongs to another run, or the data or the options do not fit the
+                model.
         """
         config = self._run_config
         # Files that a killed process was writing.
