@@ -31,8 +31,8 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from bounds import describe_machine, linear_weights
 from lightning.pytorch.callbacks import Callback
-from synthesis import linear_weights, machine
 
 from valle.cli.common import keep_memory
 from valle.data.datamodule import TokensDataModule
@@ -253,7 +253,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     keep_memory()
     torch.manual_seed(0)
-    results: dict[str, Any] = {"machine": machine(), "runs": []}
+    results: dict[str, Any] = {"machine": describe_machine(), "runs": []}
     peak = results["machine"]["gemm"]["bfloat16" if has_bfloat16() else "float32"]
     with tempfile.TemporaryDirectory() as folder:
         write_tokens(Path(folder) / "train", 4000, 0)
