@@ -110,6 +110,8 @@ def _build_model(h: dict[str, Any]) -> AR | NAR:
     if "group_size" in h:
         return AR(**sizes, group_size=h["group_size"], tie_embeddings=h["tie_embeddings"])
     sizes["num_codebooks"] = h["num_codebooks"]
+    # Earlier checkpoints have no such hyper-parameter.
+    sizes["text_condition"] = h.get("text_condition", True)
     if h["latent_regression_layers"]:
         return LatentRegressionNAR(**sizes, layers=h["latent_regression_layers"], latent_dim=h["latent_dim"])
     return NAR(**sizes)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.conftest import TINY, nar_inputs, random_ids
+from valle.extensions.latent_regression import LatentRegressionNAR
 from valle.models.nar import NAR, NARInputs
 from valle.models.sampling import NARSampling
 from valle.models.sequence import Padded
@@ -90,3 +91,56 @@ def test_valle2_is_equations_12_to_14(nar: NAR) -> None:
     hidden = nar.transformer(sequence[None])[0, 10:16]
     logits = nar(inputs, torch.tensor([stage]))
     torch.testing.assert_close(logits[0], hidden @ nar.code_embeddings[stage].weight.T, atol=1e-4, rtol=1e-4)
+
+
+def test_without_conditions_the_sequence_is_the_target_alone(nar: NAR) -> None:
+    """VALL-E, table 4, without prompts; VALL-E 2, table 3, without text."""
+    if isinstance(nar, LatentRegressionNAR):
+        pytest.skip("is about the papers' models")
+    text, prompt, target = (part.values for part in example())
+    nar.text_condition = False
+    for stage in (1, 4):
+        stages = torch.tensor([stage])
+        e = sum(nar.code_embeddings[j](target[..., j]) for j in range(stage)) * TINY.dim**0.5
+        if nar.layout == "valle":
+            hidden = nar.transformer(nar.target_positions(e), stage=nar.stage_embedding(stages))
+        else:
+            eos = nar.phoneme_embedding.weight[None, -1:] * TINY.dim**0.5
+            marks = (
+                eos + nar.phoneme_positions.table.weight[0],
+                eos,
+                nar.stage_embedding(stages[None]) * TINY.dim**0.5,
+            )
+            x = torch.cat((marks[0], e + nar.prompt_positions.table.weight[:6], *marks[1:]), dim=1)
+            hidden = nar.transformer(x)[:, 1:7]
+        expected = hidden @ nar.code_embeddings[stage].weight.T
+        torch.testing.assert_close(nar(nar_inputs(text, prompt[:, :0], target), stages), expected, atol=1e-4, rtol=1e-4)
+        # The acoustic prompt is still a condition.
+        assert not torch.allclose(nar(nar_inputs(text, prompt, target), stages), expected, atol=1e-2)
+
+
+def test_rows_without_a_prompt_are_the_same_in_a_batch(nar: NAR) -> None:
+    if isinstance(nar, LatentRegressionNAR):
+        pytest.skip("is about the papers' models")
+    text, prompt, target = (part.values for part in example())
+    stages = torch.tensor([3])
+    alone = nar(nar_inputs(text, prompt[:, :0], target), stages)
+    parts = (text, prompt, target)
+    inputs = NARInputs(*(Padded(part.expand(2, *part.shape[1:]), torch.full((2,), part.shape[1])) for part in parts))
+    inputs.prompt.lengths[0] = 0
+    torch.testing.assert_close(nar(inputs, stages.expand(2))[:1], alone, atol=1e-4, rtol=1e-4)
+
+
+def test_prompt_as_prefix_is_generation_after_given_target_codes(nar: NAR) -> None:
+    """VALL-E 2, table 3: the prompt is the prefix of the target code matrix."""
+    if nar.layout != "valle2":
+        pytest.skip("is about the layout valle2")
+    text, prompt, target = (part.values for part in example())
+    codes = target[..., :1]
+    for stage in range(1, 8):
+        given = torch.cat((prompt[..., :stage], codes), dim=1)
+        logits = nar(nar_inputs(text, prompt[:, :0], given), torch.tensor([stage]))
+        codes = torch.cat((codes, logits[:, 4:].argmax(-1, keepdim=True)), dim=-1)
+    inputs = nar_inputs(text, prompt, target[..., :1])
+    assert torch.equal(nar.generate(inputs, NARSampling(prompt_prefix=True)), codes)
+    assert not torch.equal(nar.generate(inputs), codes)

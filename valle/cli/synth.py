@@ -33,6 +33,11 @@ def _parser() -> Parser:
     )
     data.add_argument("--prompt-seconds", type=float, help="default: 3; with reference: the whole utterance")
     data.add_argument("--voice-alone", action="store_true", help="do not use the prompts' texts")
+    data.add_argument(
+        "--true-first-codes",
+        action="store_true",
+        help="the first codebook is that of each utterance's recording, not the AR model's (VALL-E, table 4)",
+    )
     return parser
 
 
@@ -111,8 +116,18 @@ def _check_arguments(args: argparse.Namespace) -> None:
             raise UserError("--data needs --output-dir")
         if args.data.is_file() and args.protocol != "closest":
             raise UserError(f"--protocol {args.protocol} is for data directories; a test list names its prompts")
+        if args.true_first_codes and args.data.is_file():
+            raise UserError(
+                f"--true-first-codes: {args.data} is a test list; give a data directory, which has recordings"
+            )
+        if args.protocol == "continuation" and (args.true_first_codes or not args.ar_prompt):
+            raise UserError(
+                "--protocol continuation has a prompt of the AR model; give --protocol reference or closest"
+            )
         if args.prompt_seconds is not None and args.prompt_seconds < 0.5:
             raise UserError(f"--prompt-seconds {args.prompt_seconds}: a prompt needs at least 0.5 s")
+    elif args.true_first_codes:
+        raise UserError("--true-first-codes goes with --data DIRECTORY")
     elif args.prompt is None and args.prompt_text is not None:
         raise UserError("--prompt-text goes with --prompt; give the recording that says it")
 
@@ -180,6 +195,7 @@ def _synthesize_data(args: argparse.Namespace, options: SynthesisOptions) -> Non
         protocol=args.protocol,
         prompt_seconds=args.prompt_seconds,
         voice_alone=args.voice_alone,
+        true_first_codes=args.true_first_codes,
         batch_size=args.batch_size,
         limit=args.limit,
         seed=args.seed,

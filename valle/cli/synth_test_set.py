@@ -10,7 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from valle import audio
+from valle.data import kaldi
+from valle.data.kaldi import Utterance
 from valle.devices import MAX_SEED
 from valle.evaluation.test_set import (
     CODES,
@@ -39,6 +43,8 @@ class TestSetOptions:
         protocol: See `valle.evaluation.test_set.choose_prompts`.
         prompt_seconds: See `valle.evaluation.test_set.choose_prompts`.
         voice_alone: Whether prompts are untranscribed, although their text is available.
+        true_first_codes: Whether the first codebook is that of the utterance's recording, so that only the NAR model
+            synthesizes (VALL-E, table 4). For data directories.
         batch_size: Texts synthesized together.
         limit: Number of utterances, evenly spread over the set; None: all.
         seed: Of the first utterance; each of the next has a seed of its own.
@@ -50,6 +56,7 @@ class TestSetOptions:
     protocol: str = "closest"
     prompt_seconds: float | None = None
     voice_alone: bool = False
+    true_first_codes: bool = False
     batch_size: int = 16
     limit: int | None = None
     seed: int = 0
@@ -77,6 +84,7 @@ def synthesize_test_set(tts: TTS, source: Path, output: Path, options: TestSetOp
     recordings = write_prompts(output, items, own=source.is_dir())
     files = {item.id: output_paths(output, item, candidates) for item in items}
     missing = [(index, item) for index, item in enumerate(items) if not all(path.is_file() for path in files[item.id])]
+    utterances = {utterance.id: utterance for utterance in kaldi.read(source)} if options.true_first_codes else {}
     continues = options.protocol == "continuation" and source.is_dir()
     with Progress() as progress:
         task = progress.add_task("synthesizing", total=len(missing))
@@ -86,7 +94,8 @@ def synthesize_test_set(tts: TTS, source: Path, output: Path, options: TestSetOp
             prompts = [read_prompt(tts, item.prompt, recordings[item.id], options.voice_alone) for _, item in batch]
             # A seed by the item's position, so that a stopped run continues with the same ones.
             seeds = [(options.seed + candidates * index) % (MAX_SEED + 1) for index, _ in batch]
-            results = tts.synthesize_batch([item.text for _, item in batch], prompts, seeds, options.synthesis)
+            first = [encode_recording(tts, utterances[i.id])[:, 0] for _, i in batch] if utterances else None
+            results = tts.synthesize_batch([item.text for _, item in batch], prompts, seeds, options.synthesis, first)
             real_time_factor = (time.perf_counter() - begin) / sum(speech.audio.duration for speech in results)
             lengths: list[float | None] = [None] * len(results)
             if continues:
@@ -104,6 +113,12 @@ def read_prompt(tts: TTS, choice: PromptChoice, recording: Path, voice_alone: bo
     if choice.text == "":
         return tts.continuation_prompt(recording)
     return tts.prompt(recording, None if voice_alone else choice.text)
+
+
+def encode_recording(tts: TTS, utterance: Utterance) -> Tensor:
+    """Encode the recording of an utterance: (time, codebook)."""
+    recording = audio.read(utterance.path, start=utterance.start, end=utterance.end)
+    return tts.codec.encode(recording.samples, recording.sample_rate)
 
 
 def with_prompts(tts: TTS, prompts: Sequence[Prompt], results: Sequence[Speech], candidates: int) -> list[Speech]:

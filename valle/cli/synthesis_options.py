@@ -22,6 +22,12 @@ def add_synthesis_options(parser: argparse.ArgumentParser) -> None:
         "(5 where a codec's codes stand for phones, as those of small, else 1)",
     )
     first = parser.add_argument_group("the first codebook (AR model)")
+    first.add_argument(
+        "--ar-prompt",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="condition the AR model on the prompt; without it, its input is the text alone (ablation of the papers)",
+    )
     first.add_argument("--temperature", type=float, default=1.0, help="0 takes the most likely code")
     first.add_argument("--top-k", type=int, help="sample from the k most likely codes")
     first.add_argument(
@@ -54,6 +60,12 @@ def add_synthesis_options(parser: argparse.ArgumentParser) -> None:
     )
     rest.add_argument("--nar-stages", type=int, default=7, help="codebooks filled in after the first")
     rest.add_argument("--nar-prompt-seconds", type=float, help="longest acoustic prompt; default: as in training")
+    rest.add_argument(
+        "--nar-prompt-prefix",
+        action="store_true",
+        help="the prompt is the prefix of the codes, no acoustic condition (ablation of VALL-E 2, for a model trained "
+        "without acoustic prompts)",
+    )
 
 
 def read_synthesis_options(args: argparse.Namespace) -> SynthesisOptions:
@@ -77,8 +89,12 @@ def read_synthesis_options(args: argparse.Namespace) -> SynthesisOptions:
                 ras_reading=args.ras_reading,
             ),
             nar_sampling=NARSampling(
-                temperature=args.nar_temperature, stages=args.nar_stages, prompt_seconds=args.nar_prompt_seconds
+                temperature=args.nar_temperature,
+                stages=args.nar_stages,
+                prompt_seconds=args.nar_prompt_seconds,
+                prompt_prefix=args.nar_prompt_prefix,
             ),
+            ar_prompt=args.ar_prompt,
             attempts=args.attempts,
             candidates=args.num_candidates,
             max_batch_tokens=args.max_batch_tokens,

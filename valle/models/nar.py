@@ -43,6 +43,8 @@ class NAR(nn.Module):
         layout: "valle": the stage enters by adaptive layer norm, and text, prompt and target have positions of their
             own. "valle2": the stage is the last token of the sequence, EOS tokens stand after the text and after the
             codes, prompt and target are one run of positions, and positions are learned (equations 12 to 14).
+        text_condition: Whether the model is conditioned on the text; False is an ablation of both papers (VALL-E, table
+            4; VALL-E 2, table 3): whatever text the inputs have, the sequence has none.
     """
 
     def __init__(
@@ -52,12 +54,14 @@ class NAR(nn.Module):
         codebook_size: int = 1024,
         num_codebooks: int = 8,
         layout: Layout = "valle",
+        text_condition: bool = True,
     ) -> None:
         super().__init__()
         self.config = config
         self.codebook_size = codebook_size
         self.num_codebooks = num_codebooks
         self.layout = layout
+        self.text_condition = text_condition
         # With "valle2" the last text id is the EOS token.
         self.phoneme_embedding = nn.Embedding(vocabulary_size + (layout == "valle2"), config.dim)
         # Entry j embeds codebook j, and its transpose is the output projection of stage j (tied, section 4.2.2).
@@ -123,6 +127,9 @@ class NAR(nn.Module):
         Returns:
             Outputs at the target's frames, (batch, frames, dim).
         """
+        if not self.text_condition:
+            no_text = Padded(inputs.text.values[:, :0], torch.zeros_like(inputs.text.lengths))
+            inputs = inputs._replace(text=no_text)
         layout = self.sequence_layout(inputs)
         valle2 = self.layout == "valle2"
         # x, C~ and C_{:,<j}
@@ -225,6 +232,10 @@ class NAR(nn.Module):
     def generate(self, inputs: NARInputs, sampling: NARSampling = NARSampling(), noise: Tensor | None = None) -> Tensor:
         """Fill in the codebooks after the first: one pass each, in rising order (VALL-E, section 4.3).
 
+        With `sampling.prompt_prefix`, the prompt is the prefix of the target codes (VALL-E 2, table 3): stage j has its
+        codebooks below j, as those of the target, and not all of them. Prompt and target have one run of positions with
+        the layout "valle2" only.
+
         Args:
             inputs: The codes have the first codebook only.
             sampling: How codes are chosen; without a temperature, the most likely ones.
@@ -236,6 +247,9 @@ class NAR(nn.Module):
         codes, lengths = inputs.codes
         for stage in range(1, 1 + min(sampling.stages, self.num_codebooks - 1)):
             step = inputs._replace(codes=Padded(codes, lengths))
+            if sampling.prompt_prefix:
+                below = inputs.prompt.values[..., :stage]
+                step = step._replace(prompt=Padded(below, inputs.prompt.lengths))
             logits = self(step, torch.full_like(lengths, stage)).float()
             if sampling.temperature:
                 assert noise is not None

@@ -74,11 +74,15 @@ class NARSampling:
             (`valle.extensions.latent_regression`).
         stages: Codebooks after the first, in rising order; fewer than 7 leave the last ones out.
         prompt_seconds: Longest acoustic prompt; None: the longest in training. VALL-E has 3 s.
+        prompt_prefix: Whether the prompt, whatever its length, is the prefix of the target codes and not an acoustic
+            condition with all codebooks: for a model that was trained without an acoustic prompt (an ablation of VALL-E
+            2, table 3, "not explicitly split").
     """
 
     temperature: float | None = None
     stages: int = 7
     prompt_seconds: float | None = None
+    prompt_prefix: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -92,6 +96,8 @@ class NARSampling:
             raise ValueError(f"NAR stages {self.stages} must be 0 to 7")
         if self.prompt_seconds is not None and self.prompt_seconds <= 0:
             raise ValueError(f"NAR prompt of {self.prompt_seconds} seconds must be longer than 0")
+        if self.prompt_prefix and self.prompt_seconds is not None:
+            raise ValueError("NAR prompt: a prefix is the whole prompt; leave its seconds out")
 
 
 def filter_logits(logits: Tensor, top_k: int | None = None, top_p: float = 1.0) -> Tensor:

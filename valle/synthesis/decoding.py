@@ -73,12 +73,8 @@ class PartDecoder:
         Returns:
             `options.candidates` results of each job.
         """
-
-        def run(requests: list[GenerationRequest]) -> list[list[GenerationOutput]]:
-            return generate(self.ar, requests, options.sampling, options.max_batch_tokens)
-
-        tasks = [SelectionTask(self._request(job), job.part.symbols, job.continued_codes, job.seed) for job in jobs]
-        results = generate_and_select(tasks, run, self.selector, candidates=options.candidates, attempts=attempts)
+        given = [[Selected(job.first, truncated=False)] * options.candidates for job in jobs if job.first is not None]
+        results = given or self._predict_first(jobs, options, attempts)
         inputs = []
         seeds = []
         for job, row in zip(jobs, results, strict=True):
@@ -89,6 +85,17 @@ class PartDecoder:
         samples = self.codec.decode_batch(codes)
         decoded = iter(zip(codes, samples, strict=True))
         return [[DecodedPart(selected, *next(decoded)) for selected in row] for row in results]
+
+    def _predict_first(self, jobs: Sequence[PartJob], options: SynthesisOptions, attempts: int) -> list[list[Selected]]:
+        """Predict the first codebook with the AR model, see `decode`."""
+
+        def run(requests: list[GenerationRequest]) -> list[list[GenerationOutput]]:
+            return generate(self.ar, requests, options.sampling, options.max_batch_tokens)
+
+        tasks = [
+            SelectionTask(self._request(job, options), job.part.symbols, job.continued_codes, job.seed) for job in jobs
+        ]
+        return generate_and_select(tasks, run, self.selector, candidates=options.candidates, attempts=attempts)
 
     @torch.inference_mode()
     def stream(
@@ -113,7 +120,7 @@ class PartDecoder:
             return fill_in_codebooks(self.nar, [item], [job.seed], options.nar_sampling, skip=len(done))[0]
 
         def outputs() -> Iterator[GenerationOutput]:
-            request = replace(self._request(job), seeds=[job.seed])
+            request = replace(self._request(job, options), seeds=[job.seed])
             chunk = max(1, round(chunk_seconds * rate))
             for output in engine.stream(self.ar, request, options.sampling, chunk):
                 if output.ended:
@@ -122,11 +129,14 @@ class PartDecoder:
 
         yield from stream_codes(outputs(), fill_in, empty=job.prompt.codes[:0], lookahead=round(LOOKAHEAD * rate))
 
-    def _request(self, job: PartJob) -> GenerationRequest:
+    def _request(self, job: PartJob, options: SynthesisOptions) -> GenerationRequest:
         """What the engine decodes for a job; its seeds are still to be given."""
-        prefix = self._prefix(job.prompt)
+        if not options.ar_prompt and job.prompt.mode == "continuation":
+            raise UserError("without the AR model's prompt (ar_prompt) no speech can be continued; give another prompt")
+        prefix = self._prefix(job.prompt) if options.ar_prompt else job.prompt.codes[:0, 0]
+        text = job.joint if options.ar_prompt else job.target
         lower, upper = self._length_bounds(job, len(prefix))
-        return GenerationRequest(phonemes=job.joint, prompt=prefix, max_frames=upper, seeds=[], min_frames=lower)
+        return GenerationRequest(phonemes=text, prompt=prefix, max_frames=upper, seeds=[], min_frames=lower)
 
     def _prefix(self, prompt: Prompt) -> Tensor:
         """Return the AR model's prefix (frames,): the prompt's first codebook.
@@ -153,4 +163,13 @@ class PartDecoder:
     def _acoustic_input(self, job: PartJob, prompt: Prompt, first: Tensor, options: SynthesisOptions) -> AcousticInput:
         seconds = options.nar_sampling.prompt_seconds
         frames = self.nar_prompt_frames if seconds is None else max(1, round(seconds * self.codec.frame_rate))
-        return acoustic_input(prompt, joint=job.joint, target=job.target, first=first, max_prompt=frames)
+        if options.nar_sampling.prompt_prefix:
+            if self.nar.layout != "valle2" or type(self.nar) is not NAR:
+                raise UserError("the prompt is a prefix of the codes (prompt_prefix) in NAR models of VALL-E 2 only")
+            frames = len(prompt.codes)
+        item = acoustic_input(prompt, joint=job.joint, target=job.target, first=first, max_prompt=frames)
+        limit = self.nar.max_frames
+        # Without given codes the AR model predicts no more frames than the NAR model has positions for.
+        if job.first is not None and limit is not None and len(item.prompt) + len(first) > limit:
+            raise UserError(f"the given first codes and the prompt have more frames than the NAR model ({limit})")
+        return item

@@ -14,6 +14,8 @@ class SynthesisOptions:
     Attributes:
         sampling: How the AR model's codes are sampled.
         nar_sampling: How the NAR model fills in the other codebooks.
+        ar_prompt: Whether the AR model is conditioned on the prompt; False is an ablation of both papers (VALL-E, table
+            5; VALL-E 2, table 3): its input is the target's text alone. The NAR model has the prompt in any case.
         attempts: Candidates of the first codebook for each result, of which the best by their phones is selected
             (`valle.synthesis.selection`). None: `valle.synthesis.pipeline.ATTEMPTS` where codes stand for phones, the
             text is phonemes and sampling is random, else 1. With 1, nothing is selected or sampled again.
@@ -24,6 +26,7 @@ class SynthesisOptions:
 
     sampling: Sampling = field(default_factory=lambda: Sampling(top_p=SPEECH_TOP_P))
     nar_sampling: NARSampling = field(default_factory=NARSampling)
+    ar_prompt: bool = True
     attempts: int | None = None
     candidates: int = 1
     max_batch_tokens: int | None = None

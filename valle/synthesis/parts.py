@@ -33,6 +33,7 @@ class PartJob:
         target: (time,) ids of the part's text.
         prompt: The voice.
         seed: Of its first candidate.
+        first: (time,) first codebook where it is given; None: the AR model predicts it.
     """
 
     text: int
@@ -41,6 +42,7 @@ class PartJob:
     target: Tensor
     prompt: Prompt
     seed: int
+    first: Tensor | None = None
 
     @property
     def continued_codes(self) -> Tensor:

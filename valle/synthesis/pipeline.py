@@ -37,6 +37,7 @@ from valle.synthesis.watermark import mark
 from valle.text import TextUnits, Vocabulary, normalize
 from valle.text.encoded import EncodedText
 from valle.text.phones import nearest_phones
+from valle.text.sentences import Part
 
 ATTEMPTS = 5  # candidates of which the best is selected, where codes stand for phones: docs/experiments.md
 PARTS_AT_ONCE = 16  # parts of long texts that are decoded together, at least
@@ -168,6 +169,7 @@ class TTS:
         prompts: Sequence[Prompt],
         seeds: Sequence[int],
         options: SynthesisOptions = SynthesisOptions(),
+        first_codes: Sequence[Tensor] | None = None,
         **changes: Any,
     ) -> list[Speech]:
         """Synthesize each text in its prompt's voice.
@@ -181,6 +183,8 @@ class TTS:
             prompts: The voice of each text.
             seeds: Of each text.
             options: How they are synthesized.
+            first_codes: (time,) first codebook of each text, which the AR model does not predict then, as that of a
+                recording (VALL-E, table 4). No text is split.
             **changes: Single fields of `options`, as `candidates=5`.
 
         Returns:
@@ -196,7 +200,7 @@ class TTS:
         attempts = self._attempts(options)
         for seed in seeds:
             check_seed(seed)
-        jobs = self._jobs(texts, prompts, seeds)
+        jobs = self._jobs(texts, prompts, seeds, options, first_codes)
         parts_at_once = max(len(texts), PARTS_AT_ONCE)
         decoder = self._decoder()
         decoded: list[list[DecodedPart]] = []  # by job, then by candidate
@@ -248,7 +252,7 @@ class TTS:
         voice = self._resolve_prompt(prompt, prompt_text)
         rate = self.codec.sample_rate
         decoder = self._decoder()
-        for job in self._jobs([text], [voice], [seed]):
+        for job in self._jobs([text], [voice], [seed], options):
             codes = decoder.stream(_name(text), job, options, chunk_seconds)
             for samples in stream_waveform(self.codec, codes):
                 yield self.watermarked(samples)
@@ -301,14 +305,20 @@ class TTS:
         )
 
     def _jobs(
-        self, texts: Sequence[str | EncodedText], prompts: Sequence[Prompt], seeds: Sequence[int]
+        self,
+        texts: Sequence[str | EncodedText],
+        prompts: Sequence[Prompt],
+        seeds: Sequence[int],
+        options: SynthesisOptions,
+        first_codes: Sequence[Tensor] | None = None,
     ) -> list[PartJob]:
         """Split all texts into parts, in order.
 
         Warns:
             PromptWarning: A prompt is untranscribed, and the AR model was not trained with such prompts.
         """
-        if not self.untranscribed_prompts and any(prompt.mode == "untranscribed" for prompt in prompts):
+        untranscribed = any(prompt.mode == "untranscribed" for prompt in prompts)
+        if untranscribed and not self.untranscribed_prompts and options.ar_prompt and first_codes is None:
             warn_user(
                 "the model was trained without untranscribed prompts (untranscribed_prompt_prob 0): "
                 "the voice and the words will be poor; give the prompt's text",
@@ -317,7 +327,10 @@ class TTS:
         jobs = []
         for index, (text, prompt, seed) in enumerate(zip(texts, prompts, seeds, strict=True)):
             encoded = self.encode_text(text) if isinstance(text, str) else text
-            for number, part in enumerate(split_text(encoded.symbols, prompt, self.units)):
+            parts = split_text(encoded.symbols, prompt, self.units)
+            if first_codes is not None:
+                parts = [Part(list(encoded.symbols), "none")]
+            for number, part in enumerate(parts):
                 joint = self.units.join(list(prompt.symbols), part.symbols)
                 jobs.append(
                     PartJob(
@@ -327,6 +340,7 @@ class TTS:
                         target=torch.tensor(self.vocabulary.encode(part.symbols)),
                         prompt=prompt,
                         seed=seed + PART_SEED * number,
+                        first=None if first_codes is None else first_codes[index],
                     )
                 )
         return jobs

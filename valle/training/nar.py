@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from valle.data.datamodule import Batch
+from valle.errors import UserError
 from valle.extensions.guided_attention import GuidedAttention, spoken_phonemes
 from valle.extensions.latent_regression import LatentRegressionNAR
 from valle.models.config import Layout, TransformerConfig
@@ -16,6 +17,7 @@ from valle.models.nar import NAR, NARInputs
 from valle.models.sequence import Padded
 from valle.training.base import BaseModule, top_k_accuracy
 from valle.training.config import DataConfig, LatentRegressionConfig, OptimizerConfig, TrainingConfig
+from valle.training.hyper_parameters import option
 from valle.training.prompts import PromptSplit, split_prompt
 
 # Weight of the latent regression loss (the share of the latent's energy that is not predicted), relative to the cross
@@ -33,7 +35,9 @@ class NARModule(BaseModule):
         training: How training is computed, and which weights are trained.
         latent_regression: A network that predicts the sum of the later codebooks' vectors; not in the papers.
         layout: Layout of the sequence, "valle" or "valle2".
-        prompt_seconds: Maximum length of an acoustic prompt, which is at most half of its utterance.
+        text_condition: Whether the model is conditioned on the text, as in the papers; False is an ablation.
+        prompt_seconds: Maximum length of an acoustic prompt, which is at most half of its utterance. 0, with
+            `max_prompt_seconds` 0, is an ablation: no acoustic prompt, and the target is the whole utterance.
         max_prompt_seconds: If above `prompt_seconds`, the maximum length is sampled between both for each utterance, as
             in VALL-E 2 (3 to 30).
         prefix_prompt_prob: Probability of a step whose prompts are the first frames of the utterances (VALL-E 2: 1),
@@ -53,6 +57,7 @@ class NARModule(BaseModule):
         training: TrainingConfig = TrainingConfig(),
         latent_regression: LatentRegressionConfig = LatentRegressionConfig(),
         layout: Layout = "valle",
+        text_condition: bool = True,
         prompt_seconds: float = 3.0,
         max_prompt_seconds: float = 0.0,
         prefix_prompt_prob: float = 0.5,
@@ -66,12 +71,15 @@ class NARModule(BaseModule):
             training=training,
             latent_regression=latent_regression,
             layout=layout,
+            text_condition=text_condition,
             prompt_seconds=prompt_seconds,
             max_prompt_seconds=max_prompt_seconds,
             prefix_prompt_prob=prefix_prompt_prob,
             stage_power=stage_power,
             guided_attention=guided_attention,
         )
+        if guided_attention and not text_condition:
+            raise UserError(f"{option('guided_attention')} {guided_attention}: needs the text; give 0 without it")
         kind: Callable[..., NAR] = NAR
         if latent_regression.layers:
             kind = partial(LatentRegressionNAR, layers=latent_regression.layers, latent_dim=latent_regression.dim)
@@ -82,6 +90,7 @@ class NARModule(BaseModule):
             codebook_size=data.codebook_size,
             num_codebooks=data.num_codebooks,
             layout=layout,
+            text_condition=text_condition,
         )
         self.model: NAR = self._set_up_model(build, training)
 

@@ -137,7 +137,7 @@ def split_prompt(codes: Tensor, lengths: Tensor, max_prompt_lengths: Tensor, pre
     Args:
         codes: (batch, time, codebook).
         lengths: (batch,) frames.
-        max_prompt_lengths: (batch,) frames.
+        max_prompt_lengths: (batch,) frames; 0: no prompt, and the target is the whole utterance.
         prefix: True: the prompt is the utterance's first frames, and the target is what follows. False: the prompt is a
             copy of a random segment, and the target is the whole utterance with the segment's frames ignored, so that
             copying is not rewarded.
