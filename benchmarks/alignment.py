@@ -2,9 +2,9 @@
 
     python benchmarks/alignment.py DATA [--utterances 150]
 
-DATA is a data directory with correct transcripts. Every recording is compared with its own text, with the texts of
-`ROTATIONS` other recordings, and with its own text with the second half replaced by that of another one. Prints
-percentiles of the similarity by which transcripts are accepted, and the acceptance rates with 95 % Wilson intervals.
+DATA is a data directory with correct transcripts. Every recording is compared with its own transcript, with those of
+`ROTATIONS` other recordings, and with its own whose second half is replaced by that of another one. Prints percentiles
+of the similarity by which transcripts are accepted, and the acceptance rates with 95 % Wilson intervals.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def format_rate(flags: np.ndarray) -> str:
 def compare(utterances: list[kaldi.Utterance]) -> dict[str, list[float]]:
     """Return the similarities of each recording with correct, partly wrong and wrong texts."""
     aligner = Aligner()
-    similarities: dict[str, list[float]] = {"own text": [], "other text": [], "half own, half other text": []}
+    similarities: dict[str, list[float]] = {"correct": [], "of another utterance": [], "half of another utterance": []}
     for index, utterance in enumerate(track(utterances, description="recordings")):
         recognized = aligner.recognize(utterance)
         others = [utterances[(index + k) % len(utterances)].text for k in range(1, ROTATIONS + 1)]
@@ -54,7 +54,7 @@ def _main() -> None:
     candidates = [u for u in kaldi.read(args.data) if len(u.text.split()) >= MIN_WORDS]
     utterances = candidates[:: max(1, len(candidates) // args.utterances)][: args.utterances]
     similarities = compare(utterances)
-    print(f"| text | comparisons | similarity: 1, 5, 50, 95, 99 % | accepted (at least {MIN_SIMILARITY}) |")
+    print(f"| transcript | comparisons | similarity: 1, 5, 50, 95, 99 % | accepted (at least {MIN_SIMILARITY}) |")
     print("|---|---|---|---|")
     for name, values in similarities.items():
         percentiles = ", ".join(f"{x:.2f}" for x in np.percentile(values, [1, 5, 50, 95, 99]))

@@ -1,10 +1,11 @@
-"""Measure how often prompts with a wrong text or bad audio are reported, and how often correct ones are.
+"""Measure how often prompts with a wrong transcript or bad audio are reported, and how often correct ones are.
 
     python benchmarks/prompts.py DATA [--utterances 200]
 
-DATA is a data directory with correct transcripts. Each recording of at most 30 s is read as a prompt with its own text,
-with another one's, with half of its own, and with its own and half of another one's. It is also read without a text:
-as it is, which should not be reported, and with white noise 5 dB below the voice or clipped, which should be.
+DATA is a data directory with correct transcripts. Each recording of at most 30 s is read as a prompt with its own
+transcript, with another one's, with half of its own, and with its own and half of another one's. It is also read
+without a transcript: as it is, which should not be reported, and with white noise 5 dB below the voice or clipped,
+which should be.
 """
 
 from __future__ import annotations
@@ -72,15 +73,15 @@ def is_reported(tts: valle.TTS, recording: Path, text: str | None) -> bool | Non
 
 
 TEXTS: dict[str, Callable[[str, str], str]] = {
-    "correct text": lambda own, other: own,
-    "other text": lambda own, other: other,
-    "half of the text": lambda own, other: first_half(own),
-    "the text and half of another one": lambda own, other: f"{own} {first_half(other)}",
+    "correct transcript": lambda own, other: own,
+    "transcript of another utterance": lambda own, other: other,
+    "half of the transcript": lambda own, other: first_half(own),
+    "the transcript and half of another one": lambda own, other: f"{own} {first_half(other)}",
 }
 CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "no text, clean": lambda samples: samples,
-    f"no text, white noise at {SNR:g} dB": add_noise,
-    "no text, clipped": clip,
+    "no transcript, clean": lambda samples: samples,
+    f"no transcript, white noise at {SNR:g} dB": add_noise,
+    "no transcript, clipped": clip,
 }
 
 

@@ -145,7 +145,7 @@ def measure(quick: bool) -> dict[str, Any]:
 # Columns of the table of runs: heading, key, format.
 COLUMNS = (
     ("AR steps/s", "ar_steps_per_second", ".1f"),
-    ("of bandwidth", "ar_bandwidth_share", ".0%"),
+    ("of bandwidth", "ar_bandwidth_share", ".2f"),
     ("AR RTF", "ar_real_time_factor", ".2f"),
     ("NAR RTF", "nar_real_time_factor", ".2f"),
     ("total RTF", "total_real_time_factor", ".2f"),
@@ -154,8 +154,8 @@ COLUMNS = (
 
 def table(headings: list[str], rows: list[list[str]]) -> str:
     """Format a table in Markdown."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    lines = [f"| {' | '.join(cells)} |" for cells in (headings, *rows)]
+    return "\n".join([lines[0], "|---" * len(headings) + "|", *lines[1:]])
 
 
 def runs_table(results: dict[str, Any]) -> str:
@@ -175,29 +175,33 @@ def runs_table(results: dict[str, Any]) -> str:
     return table(["size", "dtype", "G", "batch", *(f"{name} {heading}" for name, heading, _, _ in columns)], rows)
 
 
+def describe(name: str, machine: dict[str, Any]) -> str:
+    """Describe the machine of an instruction set in a line."""
+    rates = ", ".join(f"{rate:.0f} in {dtype}" for dtype, rate in machine["gemm"].items())
+    return (
+        f"{name}: {machine['processor']}, {machine['threads']} threads, torch {machine['torch']}, memory "
+        f"{machine['bandwidth']} GB/s, matrix products in GFLOP/s: {rates}."
+    )
+
+
 def markdown(results: dict[str, Any]) -> str:
-    """Format all results of a JSON file."""
-    # The instruction set that was measured last comes first.
+    """Format the runs of all instruction sets, and the other results of the one that was measured last."""
     results = dict(reversed(results.items()))
-    parts = [runs_table(results)]
-    for name, result in results.items():
-        machine = result["machine"]
-        stream = result["stream"]
-        gemm = ", ".join(f"{rate:.0f} in {dtype}" for dtype, rate in machine["gemm"].items())
-        parts.append(
-            f"{name}: {machine['processor']}, {machine['threads']} threads, torch {machine['torch']}, memory "
-            f"{machine['bandwidth']} GB/s, matrix products in GFLOP/s: {gemm}. First audio of a stream of the bundled "
-            f"model after {stream['first_audio']:.2f} s, the last of {stream['speech_seconds']:.1f} s of speech after "
-            f"{stream['last_audio']:.2f} s."
-        )
-        baselines = [
-            [b["baseline"], b["dtype"], str(b.get("batch", 1)), str(b.get("frames", "")), f"{b['steps_per_second']}"]
-            for b in result["baselines"]
-        ]
-        parts.append(table([f"baseline, {name}", "dtype", "batch", "frames", "AR steps/s"], baselines))
-        if result["growth"]:
-            growth = [[str(point[key]) for key in ("seconds", "ar_seconds", "cache_mb")] for point in result["growth"]]
-            parts.append(table([f"seconds of speech, {name}", "seconds of the AR model", "MB of its cache"], growth))
+    parts = ["\n".join(describe(name, result["machine"]) for name, result in results.items()), runs_table(results)]
+    latest = next(iter(results.values()))
+    baselines = [
+        [b["baseline"], b["dtype"], str(b["batch"]), str(b.get("frames", "")), f"{b['steps_per_second']:.1f}"]
+        for b in latest["baselines"]
+    ]
+    parts.append(table(["baseline", "dtype", "batch", "frames", "AR steps/s"], baselines))
+    if latest["growth"]:
+        growth = [[str(point[key]) for key in ("seconds", "ar_seconds", "cache_mb")] for point in latest["growth"]]
+        parts.append(table(["seconds of speech", "seconds of the AR model", "MB of its cache"], growth))
+    stream = latest["stream"]
+    parts.append(
+        f"Stream of the bundled model: first audio after {stream['first_audio']:.2f} s, last audio after "
+        f"{stream['last_audio']:.2f} s, {stream['speech_seconds']:.1f} s of speech."
+    )
     return "\n\n".join(parts)
 
 
@@ -248,6 +252,8 @@ def _main() -> None:
         if not results:
             raise UserError(f"{args.markdown}: holds no results; write some with --json")
         print(markdown(results))
+        if args.plot is not None:
+            plot(list(results.values())[-1], args.plot)
         return
     torch.manual_seed(0)
     # As the commands do.
