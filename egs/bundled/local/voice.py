@@ -96,14 +96,14 @@ def table(folder: Path) -> str:
         folder: Folder of `candidates`, with the reports of valle-eval.
 
     Returns:
-        WER, WER of short texts (both in percent, at most 100 per text), DNSMOS and SIM-o of every candidate and mode,
-        sorted by WER over both modes.
+        WER, WER of short texts (both in percent, at most 100 per text), DNSMOS P.835 and SIM-o of every candidate and
+        mode, sorted by WER over both modes.
     """
     rows = []
     for key, modes in _read_scores(folder).items():
         cells = [key, *(_format_mode(modes.get(mode, [])) for mode in MODES)]
         rows.append((_wer([score for scores in modes.values() for score in scores]), " | ".join(cells)))
-    head = " | ".join(f"{mode}: WER | short texts | DNSMOS | SIM-o" for mode in MODES)
+    head = " | ".join(f"{mode}: WER | short texts | DNSMOS P.835 | SIM-o" for mode in MODES)
     return "\n".join([f"| candidate | {head} |", "|---" * 9 + "|", *(f"| {row} |" for _, row in sorted(rows))])
 
 
@@ -123,7 +123,7 @@ def _format_mode(scores: list[dict[str, Any]]) -> str:
     """The cells of one mode."""
     long = [score for score in scores if score["words"] > SHORT_WORDS]
     short = [score for score in scores if score["words"] <= SHORT_WORDS]
-    dnsmos = float(np.mean([score["dnsmos"] for score in scores])) if scores else np.nan
+    dnsmos = float(np.mean([score["dnsmos_p835"] for score in scores])) if scores else np.nan
     sim_o = float(np.mean([score["sim_o"] for score in scores])) if scores else np.nan
     return f"{_wer(long):.1f} | {_wer(short):.1f} | {dnsmos:.2f} | {sim_o:.3f}"
 
