@@ -15,6 +15,7 @@ from torch import Tensor
 from valle import audio
 from valle.data import kaldi
 from valle.data.kaldi import Utterance
+from valle.data.phoneme_timing import symbol_starts
 from valle.devices import MAX_SEED
 from valle.evaluation.test_set import (
     CODES,
@@ -31,6 +32,7 @@ from valle.synthesis.options import SynthesisOptions
 from valle.synthesis.pipeline import TTS
 from valle.synthesis.prompt import Prompt
 from valle.synthesis.speech import Speech
+from valle.text.encoded import EncodedText
 
 Progress = require("rich.progress", "train").Progress
 
@@ -112,7 +114,20 @@ def read_prompt(tts: TTS, choice: PromptChoice, recording: Path, voice_alone: bo
     """Read the prompt of an item from its recording."""
     if choice.text == "":
         return tts.continuation_prompt(recording)
-    return tts.prompt(recording, None if voice_alone else choice.text)
+    if voice_alone:
+        return tts.prompt(recording)
+    return tts.prompt(recording, text_of_segment(tts, choice) if choice.text is None else choice.text)
+
+
+def text_of_segment(tts: TTS, choice: PromptChoice) -> EncodedText | None:
+    """Return the text of the first seconds of an utterance that are a prompt; None where no alignment tells it."""
+    utterance = choice.utterance
+    if choice.seconds is None or not utterance.phones or tts.units.bpe is not None:
+        return None
+    text = tts.encode_text(utterance.text)
+    starts = symbol_starts(list(text.symbols), utterance.phones)
+    count = sum(start < choice.seconds for start in starts)
+    return replace(text, symbols=text.symbols[:count], ids=text.ids[:count]) if count else None
 
 
 def encode_recording(tts: TTS, utterance: Utterance) -> Tensor:

@@ -67,7 +67,7 @@ class TTS:
     watermark: bool = True
     untranscribed_prompts: bool = True
 
-    def prompt(self, recording: str | Path, text: str | None = None) -> Prompt:
+    def prompt(self, recording: str | Path, text: str | EncodedText | None = None) -> Prompt:
         """Read a voice prompt; `valle.synthesis.prompt.read_prompt` tells what is corrected.
 
         Args:
@@ -84,7 +84,7 @@ class TTS:
             audio = read_prompt(recording, self.codec.sample_rate, with_text=False)
             return Prompt(self.codec.encode(audio.samples, audio.sample_rate))
         try:
-            symbols = self.encode_text(text).symbols
+            symbols = (self.encode_text(text) if isinstance(text, str) else text).symbols
         except UserError as error:
             raise UserError(f"the prompt's text (what the recording says): {error}") from error
         audio = read_prompt(recording, self.codec.sample_rate, with_text=True)
