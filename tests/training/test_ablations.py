@@ -162,6 +162,25 @@ def test_first_codes_of_recordings_are_not_predicted(run_directory: Path, corpus
         assert not torch.equal(synthesized, codes)
 
 
+def test_command_synthesizes_the_rows_of_table_3(tokens: Path, speech: Path, tmp_path: Path) -> None:
+    """VALL-E 2: all inputs, the prompt as prefix, and no prompt of the AR model, of one NAR model without prompts."""
+    layout = "--model.init_args.layout=valle2"
+    train("ARModule", tokens, tmp_path / "run" / "ar", 1, layout)
+    without = [f"--model.init_args.{name}={value}" for name, value in NO_PROMPT.items()]
+    train("NARModule", tokens, tmp_path / "run" / "nar", 1, layout, *without)
+    text = "Good morning."
+    (tmp_path / "list.tsv").write_text(f"id\tprompt\tprompt_text\ttext\none\t{speech}\tThe quick brown fox.\t{text}\n")
+    codes = {}
+    for option in ("", "--nar-prompt-prefix", "--no-ar-prompt"):
+        output = tmp_path / f"out{option}"
+        command("valle-synth", "--model", tmp_path / "run", "--data", tmp_path / "list.tsv", "--output-dir", output,
+                *[option] * bool(option))  # fmt: skip
+        codes[option] = np.load(output / "codes" / "one.npy")
+    assert np.array_equal(codes[""][:, 0], codes["--nar-prompt-prefix"][:, 0])
+    assert not np.array_equal(codes[""], codes["--nar-prompt-prefix"])
+    assert not np.array_equal(codes[""][:10, 0], codes["--no-ar-prompt"][:10, 0])
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
