@@ -16,8 +16,9 @@ import valle
 from valle.checkpoint import find_checkpoint, load_model, model_directory
 from valle.extensions.latent_regression import LatentRegressionNAR
 from valle.generation.cpu_step import CompiledStep
-from valle.generation.engine import DecodeBatch, GenerationRequest
+from valle.generation.engine import DecodeBatch
 from valle.generation.quantization import pack
+from valle.generation.request import GenerationRequest
 from valle.models.ar import AR
 from valle.models.config import TransformerConfig
 from valle.models.nar import NAR, NARInputs

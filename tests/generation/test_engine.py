@@ -13,8 +13,9 @@ from valle.errors import UserError
 from valle.generation import cuda_graphs
 from valle.generation.cpu_step import CompiledStep, compile_step
 from valle.generation.cuda_graphs import GraphStep
-from valle.generation.engine import GenerationOutput, GenerationRequest, generate, stream
+from valle.generation.engine import generate, stream
 from valle.generation.quantization import pack
+from valle.generation.request import GenerationOutput, GenerationRequest
 from valle.models.ar import AR
 from valle.models.config import TransformerConfig
 from valle.models.kv_cache import KVCache

@@ -14,7 +14,8 @@ import valle
 from tests.conftest import TINY, command, sharpen
 from valle import audio
 from valle.evaluation.recognizer import load_recognizer, words
-from valle.generation.engine import GenerationRequest, generate, stream
+from valle.generation.engine import generate, stream
+from valle.generation.request import GenerationRequest
 from valle.models.ar import AR
 from valle.models.sampling import Sampling
 from valle.synthesis import TTS, IncompleteWarning

@@ -22,7 +22,8 @@ from torch.utils.data import DataLoader
 from tests.conftest import ROOT, TINY, nar_inputs, random_ids, sharpen
 from valle import codec
 from valle.data.loader import Batch
-from valle.generation.engine import GenerationRequest, generate
+from valle.generation.engine import generate
+from valle.generation.request import GenerationRequest
 from valle.models.ar import AR
 from valle.models.config import TransformerConfig
 from valle.models.nar import NAR

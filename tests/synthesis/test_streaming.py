@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import valle
-from valle.generation.engine import GenerationOutput
+from valle.generation.request import GenerationOutput
 from valle.models.sampling import Sampling
 from valle.synthesis import TTS
 from valle.synthesis.streaming import stream_codes, stream_waveform

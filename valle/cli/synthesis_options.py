@@ -52,6 +52,12 @@ def add_synthesis_options(parser: argparse.ArgumentParser) -> None:
         help="repetition ratio: of the K codes before, as the paper's text (text), or also of the sampled code itself, "
         "as its formula is printed (formula)",
     )
+    first.add_argument(
+        "--attention-constraint",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="attention to the text moves forward only: fewer repeated words, slower (arXiv 2404.19723)",
+    )
     rest = parser.add_argument_group("the other codebooks (NAR model)")
     rest.add_argument(
         "--nar-temperature",
@@ -95,6 +101,7 @@ def read_synthesis_options(args: argparse.Namespace) -> SynthesisOptions:
                 prompt_prefix=args.nar_prompt_prefix,
             ),
             ar_prompt=args.ar_prompt,
+            attention_constraint=args.attention_constraint,
             attempts=args.attempts,
             candidates=args.num_candidates,
             max_batch_tokens=args.max_batch_tokens,

@@ -14,55 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from valle.generation.guide import MakeGuide
+from valle.generation.request import GenerationOutput, GenerationRequest
 from valle.models.ar import AR
 from valle.models.kv_cache import KVCache
 from valle.models.sampling import Sampling, sample
 from valle.models.sequence import length_mask
 
 CHECK_EVERY = 16  # steps on a GPU between two checks for ended rows, since each check waits for the device
-
-
-@dataclass
-class GenerationOutput:
-    """Codes of one candidate.
-
-    Attributes:
-        codes: (time,) first codebook, without EOS.
-        truncated: Whether the length bound was reached before EOS.
-        ended: Whether nothing will follow; False for the outputs of `stream` but the last.
-    """
-
-    codes: Tensor
-    truncated: bool
-    ended: bool = True
-
-
-@dataclass
-class GenerationRequest:
-    """A text to decode.
-
-    Attributes:
-        phonemes: (time,) text ids of prompt and target.
-        prompt: (frames,) first codebook of the prompt; the group size divides its length.
-        max_frames: Upper bound on new frames.
-        seeds: One for each candidate.
-        min_frames: EOS is not sampled before so many new frames, rounded up to whole groups; at least one group.
-    """
-
-    phonemes: Tensor
-    prompt: Tensor
-    max_frames: int
-    seeds: list[int]
-    min_frames: int = 1
-
-    def max_steps(self, group_size: int) -> int:
-        """Return the decode steps that a candidate may take."""
-        return -(-max(1, self.max_frames) // group_size)
-
-    def max_length(self, model: AR) -> int:
-        """Return the positions in the cache that a candidate may take."""
-        prompt = len(self.prompt) // model.group_size
-        return len(self.phonemes) + model.num_marks + prompt + self.max_steps(model.group_size)
 
 
 @dataclass
@@ -96,15 +55,26 @@ class DecodeBatch:
         max_length: Positions in the cache of each slot.
         max_steps: Upper bound on the steps of a row.
         sampling: How codes are sampled.
+        make_guide: Makes a guide that runs the steps in place of the model's backend; None: without one.
     """
 
-    def __init__(self, model: AR, slots: int, max_length: int, max_steps: int, sampling: Sampling) -> None:
+    def __init__(
+        self,
+        model: AR,
+        slots: int,
+        max_length: int,
+        max_steps: int,
+        sampling: Sampling,
+        make_guide: MakeGuide | None = None,
+    ) -> None:
         self.model = model
         self.sampling = sampling
         weight = model.code_embedding.weight
         device = weight.device
         group_size = model.group_size
-        like = weight.new_empty(0, dtype=model.cache_dtype)
+        self.guide = None if make_guide is None else make_guide(model, slots)
+        dtype = model.cache_dtype if self.guide is None else self.guide.cache_dtype
+        like = weight.new_empty(0, dtype=dtype)
         self.cache = KVCache(model.config, slots, max_length, like=like)
         self.rows: list[_Row | None] = [None] * slots
         self.slots = torch.arange(slots, device=device)
@@ -154,6 +124,8 @@ class DecodeBatch:
             noise = torch.rand(max_steps, group_size, 2, generator=torch.Generator().manual_seed(seed))
             self.noise[slot, :max_steps] = noise.to(device)
             self.rows[slot] = _Row(index, candidate, request.max_frames, max_steps)
+        if self.guide is not None:
+            self.guide.add_rows(slots, phonemes.shape[1], request.text_start)
         self.codes[slots] = model.eos
         self.num_groups[slots] = 0
         self.min_groups[slots] = max(1, -(-min(request.min_frames, request.max_frames) // group_size))
@@ -174,7 +146,7 @@ class DecodeBatch:
             return
         cache = self.cache
         mask = length_mask(cache.lengths + 1, cache.max_position + 1)[:, None, None] if cache.ragged else None
-        self.logits = model.step(codes, self.position, cache, mask).float()
+        self.logits = model.step(codes, self.position, cache, mask, self.guide).float()
         self.position += 1
 
     def _sample_group(self, index: Tensor) -> Tensor:
@@ -184,7 +156,10 @@ class DecodeBatch:
         for position in range(self.model.group_size):
             logits = self.logits[:, position].clone()
             if position == 0:
-                logits[:, eos].masked_fill_(self.num_groups < self.min_groups, -torch.inf)
+                early = self.num_groups < self.min_groups
+                if self.guide is not None:
+                    early = early | ~self.guide.may_end()
+                logits[:, eos].masked_fill_(early, -torch.inf)
             else:
                 # EOS fills a whole group, so only the first code of a group can be one.
                 logits[:, eos] = -torch.inf
@@ -225,6 +200,8 @@ class DecodeBatch:
         active = [slot for slot, row in enumerate(self.rows) if row is not None]
         index = torch.tensor(active, device=self.logits.device)
         self.cache.select_rows(index)
+        if self.guide is not None:
+            self.guide.select_rows(index)
         self.rows = [self.rows[slot] for slot in active]
         self.slots = self.slots[: len(active)]
         for name in ("logits", "position", "history", "noise", "codes", "num_groups", "min_groups"):
@@ -233,7 +210,11 @@ class DecodeBatch:
 
 @torch.inference_mode()
 def generate(
-    model: AR, requests: list[GenerationRequest], sampling: Sampling, max_batch_tokens: int | None = None
+    model: AR,
+    requests: list[GenerationRequest],
+    sampling: Sampling,
+    max_batch_tokens: int | None = None,
+    make_guide: MakeGuide | None = None,
 ) -> list[list[GenerationOutput]]:
     """Decode requests.
 
@@ -243,6 +224,7 @@ def generate(
         sampling: How codes are sampled.
         max_batch_tokens: Upper bound on slots times their positions in the cache, and so on memory; the candidates of
             one request are decoded together in any case. None: all requests at once.
+        make_guide: See `DecodeBatch`.
 
     Returns:
         The candidates of each request, one for each of its seeds.
@@ -255,7 +237,7 @@ def generate(
         slots = min(slots, max(max_batch_tokens // max_length, most_candidates, 1))
     check_every = 1 if model.code_embedding.weight.device.type == "cpu" else CHECK_EVERY
     # A row that has ended is decoded until the next check.
-    batch = DecodeBatch(model, slots, max_length + check_every, max_steps, sampling)
+    batch = DecodeBatch(model, slots, max_length + check_every, max_steps, sampling, make_guide)
     waiting = deque(enumerate(requests))
     outputs: list[dict[int, GenerationOutput]] = [{} for _ in requests]
     steps = 0
@@ -273,7 +255,9 @@ def generate(
 
 
 @torch.inference_mode()
-def stream(model: AR, request: GenerationRequest, sampling: Sampling, every: int) -> Iterator[GenerationOutput]:
+def stream(
+    model: AR, request: GenerationRequest, sampling: Sampling, every: int, make_guide: MakeGuide | None = None
+) -> Iterator[GenerationOutput]:
     """Decode the first candidate of a request, and yield its codes so far.
 
     Args:
@@ -281,12 +265,13 @@ def stream(model: AR, request: GenerationRequest, sampling: Sampling, every: int
         request: What to decode.
         sampling: How codes are sampled.
         every: Frames between two outputs.
+        make_guide: See `DecodeBatch`.
 
     Yields:
         All codes so far; the last output has `ended`.
     """
     max_steps = request.max_steps(model.group_size)
-    batch = DecodeBatch(model, 1, request.max_length(model), max_steps, sampling)
+    batch = DecodeBatch(model, 1, request.max_length(model), max_steps, sampling, make_guide)
     batch.add(0, replace(request, seeds=request.seeds[:1]))
     groups = max(1, every // model.group_size)
     for step in range(1, max_steps + 1):

@@ -233,7 +233,14 @@ class AR(nn.Module):
         last = hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
         return self.predict_group(last)
 
-    def step(self, codes: Tensor, position: Tensor, cache: KVCache, mask: Tensor | None = None) -> Tensor:
+    def step(
+        self,
+        codes: Tensor,
+        position: Tensor,
+        cache: KVCache,
+        mask: Tensor | None = None,
+        backend: StepBackend | None = None,
+    ) -> Tensor:
         """Run one decode step.
 
         Args:
@@ -241,11 +248,13 @@ class AR(nn.Module):
             position: (batch,) its position among the groups.
             cache: Keys and values of what is before; those of the group are appended.
             mask: (batch, 1, 1, key) bool, for a batch whose rows differ in length.
+            backend: Computes the transformer; None: `step_backend`, or else `transformer`.
 
         Returns:
             Logits of the next group, (batch, G, codebook_size + 1).
         """
-        hidden = (self.step_backend or self.transformer)(self.embed_groups(codes, position), mask=mask, cache=cache)
+        run = backend or self.step_backend or self.transformer
+        hidden = run(self.embed_groups(codes, position), mask=mask, cache=cache)
         cache.advance(1, 1)
         return self.predict_group(hidden[:, 0])
 

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from valle.codec import Codec
 from valle.errors import UserError
+from valle.extensions.attention_constraint import AttentionConstraint
 from valle.generation import engine
-from valle.generation.engine import GenerationOutput, GenerationRequest, generate
+from valle.generation.engine import generate
+from valle.generation.request import GenerationOutput, GenerationRequest
 from valle.models.ar import AR
 from valle.models.nar import NAR
 from valle.synthesis.acoustic import AcousticInput, acoustic_input, fill_in_codebooks
@@ -39,6 +41,11 @@ class DecodedPart:
     selected: Selected
     codes: Tensor
     samples: np.ndarray
+
+
+def make_guide(options: SynthesisOptions) -> type[AttentionConstraint] | None:
+    """Return what makes the guide of a batch of the AR model; None: without one."""
+    return AttentionConstraint if options.attention_constraint else None
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,7 @@ class PartDecoder:
         """Predict the first codebook with the AR model, see `decode`."""
 
         def run(requests: list[GenerationRequest]) -> list[list[GenerationOutput]]:
-            return generate(self.ar, requests, options.sampling, options.max_batch_tokens)
+            return generate(self.ar, requests, options.sampling, options.max_batch_tokens, make_guide(options))
 
         tasks = [
             SelectionTask(self._request(job, options), job.part.symbols, job.continued_codes, job.seed) for job in jobs
@@ -122,7 +129,7 @@ class PartDecoder:
         def outputs() -> Iterator[GenerationOutput]:
             request = replace(self._request(job, options), seeds=[job.seed])
             chunk = max(1, round(chunk_seconds * rate))
-            for output in engine.stream(self.ar, request, options.sampling, chunk):
+            for output in engine.stream(self.ar, request, options.sampling, chunk, make_guide(options)):
                 if output.ended:
                     warn_of_shortfall(text, Selected(output.codes, output.truncated), rate)
                 yield output
@@ -136,7 +143,14 @@ class PartDecoder:
         prefix = self._prefix(job.prompt) if options.ar_prompt else job.prompt.codes[:0, 0]
         text = job.joint if options.ar_prompt else job.target
         lower, upper = self._length_bounds(job, len(prefix))
-        return GenerationRequest(phonemes=text, prompt=prefix, max_frames=upper, seeds=[], min_frames=lower)
+        return GenerationRequest(
+            phonemes=text,
+            prompt=prefix,
+            max_frames=upper,
+            seeds=[],
+            min_frames=lower,
+            text_start=len(text) - len(job.target),
+        )
 
     def _prefix(self, prompt: Prompt) -> Tensor:
         """Return the AR model's prefix (frames,): the prompt's first codebook.

@@ -61,4 +61,5 @@ def load(
         watermark=watermark,
         # Checkpoints of the first version do not say it: they were trained with such prompts by default.
         untranscribed_prompts=ar_parameters.get("untranscribed_prompt_prob", 1.0) > 0,
+        guided_attention=ar_parameters.get("guided_attention", 0.0) > 0,
     )

@@ -16,6 +16,9 @@ class SynthesisOptions:
         nar_sampling: How the NAR model fills in the other codebooks.
         ar_prompt: Whether the AR model is conditioned on the prompt; False is an ablation of both papers (VALL-E, table
             5; VALL-E 2, table 3): its input is the target's text alone. The NAR model has the prompt in any case.
+        attention_constraint: Whether the AR model's attention to the text moves forward only
+            (`valle.extensions.attention_constraint`), for models trained with guided attention. Steps are then not
+            compiled.
         attempts: Candidates of the first codebook for each result, of which the best by their phones is selected
             (`valle.synthesis.selection`). None: `valle.synthesis.pipeline.ATTEMPTS` where codes stand for phones, the
             text is phonemes and sampling is random, else 1. With 1, nothing is selected or sampled again.
@@ -27,6 +30,7 @@ class SynthesisOptions:
     sampling: Sampling = field(default_factory=lambda: Sampling(top_p=SPEECH_TOP_P))
     nar_sampling: NARSampling = field(default_factory=NARSampling)
     ar_prompt: bool = True
+    attention_constraint: bool = False
     attempts: int | None = None
     candidates: int = 1
     max_batch_tokens: int | None = None

@@ -56,6 +56,7 @@ class TTS:
         units: Makes symbols of text.
         watermark: Whether audio carries the inaudible mark that says it was synthesized.
         untranscribed_prompts: Whether the AR model was trained with untranscribed prompts; in the papers it is not.
+        guided_attention: Whether the AR model was trained with guided attention (`valle.extensions.guided_attention`).
     """
 
     ar: AR
@@ -66,6 +67,7 @@ class TTS:
     units: TextUnits
     watermark: bool = True
     untranscribed_prompts: bool = True
+    guided_attention: bool = False
 
     def prompt(self, recording: str | Path, text: str | EncodedText | None = None) -> Prompt:
         """Read a voice prompt; `valle.synthesis.prompt.read_prompt` tells what is corrected.
@@ -314,11 +316,18 @@ class TTS:
     ) -> list[PartJob]:
         """Split all texts into parts, in order.
 
+        Raises:
+            UserError: The attention is to be constrained, and the model or a prompt does not allow it.
+
         Warns:
             PromptWarning: A prompt is untranscribed, and the AR model was not trained with such prompts.
         """
-        untranscribed = any(prompt.mode == "untranscribed" for prompt in prompts)
-        if untranscribed and not self.untranscribed_prompts and options.ar_prompt and first_codes is None:
+        modes = {prompt.mode for prompt in prompts}
+        if options.attention_constraint and not self.guided_attention:
+            raise UserError("attention_constraint: the model was trained without guided attention; leave it out")
+        if options.attention_constraint and "continuation" in modes:
+            raise UserError("attention_constraint: where a continuation begins in its text is not known; leave it out")
+        if "untranscribed" in modes and not self.untranscribed_prompts and options.ar_prompt and first_codes is None:
             warn_user(
                 "the model was trained without untranscribed prompts (untranscribed_prompt_prob 0): "
                 "the voice and the words will be poor; give the prompt's text",

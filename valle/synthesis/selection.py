@@ -21,7 +21,7 @@ from valle.extensions.phone_alignment import (
     measure_quality,
     phones_of,
 )
-from valle.generation.engine import GenerationOutput, GenerationRequest
+from valle.generation.request import GenerationOutput, GenerationRequest
 
 RETRIES = 2  # times that more candidates are sampled while the best one is incomplete or truncated
 # Distance between the seeds of the candidates of one result. Generators use 32 bits of a seed.

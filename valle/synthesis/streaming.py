@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from valle.codec import Codec
-from valle.generation.engine import GenerationOutput
+from valle.generation.request import GenerationOutput
 
 CHUNK = 0.5  # seconds of a chunk
 LOOKAHEAD = 0.1  # seconds of first codes that the NAR model reads beyond a chunk

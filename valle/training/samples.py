@@ -10,7 +10,8 @@ from torch import Tensor
 from valle import codec
 from valle.codec import Codec
 from valle.data.loader import Batch
-from valle.generation.engine import GenerationRequest, generate
+from valle.generation.engine import generate
+from valle.generation.request import GenerationRequest
 from valle.models.nar import NARInputs
 from valle.models.sampling import SPEECH_TOP_P, Sampling
 from valle.models.sequence import Padded

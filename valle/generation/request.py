@@ -1,0 +1,54 @@
+"""What the decoding engine is asked for, and what it returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from valle.models.ar import AR
+
+
+@dataclass
+class GenerationOutput:
+    """Codes of one candidate.
+
+    Attributes:
+        codes: (time,) first codebook, without EOS.
+        truncated: Whether the length bound was reached before EOS.
+        ended: Whether nothing will follow; False for the outputs of `stream` but the last.
+    """
+
+    codes: Tensor
+    truncated: bool
+    ended: bool = True
+
+
+@dataclass
+class GenerationRequest:
+    """A text to decode.
+
+    Attributes:
+        phonemes: (time,) text ids of prompt and target.
+        prompt: (frames,) first codebook of the prompt; the group size divides its length.
+        max_frames: Upper bound on new frames.
+        seeds: One for each candidate.
+        min_frames: EOS is not sampled before so many new frames, rounded up to whole groups; at least one group.
+        text_start: Index of the target's first symbol in `phonemes`.
+    """
+
+    phonemes: Tensor
+    prompt: Tensor
+    max_frames: int
+    seeds: list[int]
+    min_frames: int = 1
+    text_start: int = 0
+
+    def max_steps(self, group_size: int) -> int:
+        """Return the decode steps that a candidate may take."""
+        return -(-max(1, self.max_frames) // group_size)
+
+    def max_length(self, model: AR) -> int:
+        """Return the positions in the cache that a candidate may take."""
+        prompt = len(self.prompt) // model.group_size
+        return len(self.phonemes) + model.num_marks + prompt + self.max_steps(model.group_size)
