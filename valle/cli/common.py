@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from valle.errors import UserError
 from valle.files import cache_directory, write_text
@@ -29,7 +29,7 @@ from valle.files import cache_directory, write_text
 class Parser(argparse.ArgumentParser):
     """An argument parser that shows defaults in `--help` and reports errors in one line."""
 
-    def __init__(self, **options) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=argparse.ArgumentDefaultsHelpFormatter, **options)
 
     def error(self, message: str) -> NoReturn:

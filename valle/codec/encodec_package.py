@@ -8,6 +8,7 @@ elsewhere a small stand-in takes its name while `encodec` (or `vocos`) is import
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 
@@ -22,7 +23,14 @@ class _Spectrogram(nn.Module):
 
     window: Tensor
 
-    def __init__(self, n_fft: int, hop_length: int, win_length: int, window_fn=torch.hann_window, **_: object) -> None:
+    def __init__(
+        self,
+        n_fft: int,
+        hop_length: int,
+        win_length: int,
+        window_fn: Callable[[int], Tensor] = torch.hann_window,
+        **_: object,
+    ) -> None:
         super().__init__()
         self.n_fft = n_fft
         self.hop_length = hop_length

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from functools import cache
+from typing import Any
 
 from valle.errors import UserError
 
@@ -14,7 +15,7 @@ _SYMBOL = re.compile(rf"[ {PUNCTUATION}{STRESS}]|[^ _{PUNCTUATION}{STRESS}]+")
 
 
 @cache
-def _backend(language: str):
+def _backend(language: str) -> Any:
     import espeakng_loader
     from phonemizer.backend import EspeakBackend
     from phonemizer.backend.espeak.wrapper import EspeakWrapper

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache
+from typing import Any
 
 from valle.errors import UserError, warn_user
 from valle.text.normalization import abbreviations, characters, dates, electronic, mathematics, measures, money, serial
@@ -38,7 +39,7 @@ class TextWarning(UserWarning):
 
 
 @cache
-def _wetext(language: str):
+def _wetext(language: str) -> Any:
     from wetext import Normalizer
 
     return Normalizer(lang=language, operator="tn")
