@@ -102,6 +102,14 @@ def test_former_names_join_the_groups_of_a_recipe(tmp_path: Path) -> None:
     assert init_args == {"transformer": {"dim": 64, "layers": 3}, "untranscribed_prompt_prob": 0.4}
 
 
+def test_comment_that_names_a_codec_does_not_select_one(tmp_path: Path) -> None:
+    recipe = recipe_of(tmp_path, "ARModule", {"layers": 3})
+    recipe.write_text("# class_path: valle.training.CodecModule\n" + recipe.read_text(encoding="utf-8"))
+    with pytest.warns(FutureWarning):
+        init_args, _ = read_recipe(recipe)
+    assert init_args == {"transformer": {"layers": 3}}
+
+
 def test_hyper_parameters_of_a_codec_are_not_grouped(tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path, "CodecModule", {"learning_rate": 0.1})
     with warnings.catch_warnings():

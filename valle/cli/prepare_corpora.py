@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from valle.evaluation.models import RECOGNIZER, RECOGNIZERS
+
 # Subcommands of the corpora, and their names.
 CORPORA = {
     "libritts": "LibriTTS",
@@ -38,8 +40,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     transcribe.add_argument("directory", type=Path, help="data directory")
     transcribe.add_argument(
         "--recognizer",
-        default="whisper-tiny.en",
-        help="whisper-tiny.en, pocketsphinx, or a folder or hub name of a faster-whisper or transformers CTC model",
+        default=RECOGNIZER,
+        help=RECOGNIZERS,
     )
     transcribe.set_defaults(function=_transcribe)
 

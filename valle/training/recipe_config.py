@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import yaml
 
 from valle.aliases import rename_flag, rename_in_recipe
 from valle.errors import UserError
+
+_CLASS_PATH = re.compile(r"^[^#\n]*\bclass_path:\s*([\w.]+)", re.MULTILINE)
 
 
 def with_bases(arguments: list[str]) -> list[str]:
@@ -39,13 +42,15 @@ def with_bases(arguments: list[str]) -> list[str]:
 
 
 def _trains_codec(arguments: list[str]) -> bool:
-    """Whether arguments or recipes name `CodecModule`, whose hyper-parameters are not grouped."""
-    texts = list(arguments)
-    for argument in arguments:
-        path = Path(argument.removeprefix("--config="))
-        if path.suffix in (".yaml", ".yml"):
-            texts += [recipe.read_text(encoding="utf-8") for recipe in _chain(path) if recipe.is_file()]
-    return any("CodecModule" in text for text in texts)
+    """Whether arguments or recipes select `CodecModule`, whose hyper-parameters are not grouped."""
+    classes = [argument.rpartition("=")[2] for argument in arguments]
+    for previous, argument in zip(["", *arguments], arguments, strict=False):
+        if previous != "--config" and not argument.startswith("--config="):
+            continue
+        for recipe in _chain(Path(argument.removeprefix("--config="))):
+            text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
+            classes += _CLASS_PATH.findall(text)
+    return any(name.endswith("CodecModule") for name in classes)
 
 
 def _renamed(recipe: Path, grouped: bool) -> str:
