@@ -170,7 +170,9 @@ class TrainCLI(LightningCLI):
     def after_fit(self) -> None:
         """Save the last step, if the run ended between two saves."""
         last = Path(self._run_config.trainer.default_root_dir) / "last.ckpt"
-        if not last.is_file() or read_checkpoint(last)["global_step"] != self.trainer.global_step:
+        outdated = not last.is_file() or read_checkpoint(last)["global_step"] != self.trainer.global_step
+        # All ranks must save or none. One that reads the file late would find what rank 0 has just written there.
+        if self.trainer.strategy.broadcast(outdated):
             self.trainer.save_checkpoint(last)
 
     def before_fit(self) -> None:
