@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from valle.aliases import rename_hyper_parameters, rename_weights
 from valle.errors import UserError
 from valle.extensions.latent_regression import LatentRegressionNAR
+from valle.extensions.phoneme_stream import PhonemeStreamAR
 from valle.files import write_text, write_weights
 from valle.initialization import SkipInitialization
 from valle.models.ar import AR
@@ -108,7 +109,9 @@ def _build_model(h: dict[str, Any]) -> AR | NAR:
         "layout": h["layout"],
     }
     if "group_size" in h:
-        return AR(**sizes, group_size=h["group_size"], tie_embeddings=h["tie_embeddings"])
+        sizes |= {"group_size": h["group_size"], "tie_embeddings": h["tie_embeddings"]}
+        # Earlier checkpoints have no such hyper-parameter.
+        return PhonemeStreamAR(vocabulary=h["vocabulary"], **sizes) if h.get("phoneme_stream") else AR(**sizes)
     sizes["num_codebooks"] = h["num_codebooks"]
     # Earlier checkpoints have no such hyper-parameter.
     sizes["text_condition"] = h.get("text_condition", True)

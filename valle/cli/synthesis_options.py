@@ -58,6 +58,12 @@ def add_synthesis_options(parser: argparse.ArgumentParser) -> None:
         default=False,
         help="attention to the text moves forward only: fewer repeated words, slower (arXiv 2404.19723)",
     )
+    first.add_argument(
+        "--speed",
+        type=float,
+        default=1.0,
+        help="0.25 to 4: above 1 faster speech, for models with a phoneme stream (VALL-E R)",
+    )
     rest = parser.add_argument_group("the other codebooks (NAR model)")
     rest.add_argument(
         "--nar-temperature",
@@ -102,6 +108,7 @@ def read_synthesis_options(args: argparse.Namespace) -> SynthesisOptions:
             ),
             ar_prompt=args.ar_prompt,
             attention_constraint=args.attention_constraint,
+            speed=args.speed,
             attempts=args.attempts,
             candidates=args.num_candidates,
             max_batch_tokens=args.max_batch_tokens,

@@ -28,6 +28,11 @@ def _is_short(cut: Any, max_duration: float) -> bool:
     return cut.duration <= max_duration
 
 
+def _is_aligned(cut: Any) -> bool:
+    """Whether a cut has phoneme times."""
+    return "starts" in cut.custom
+
+
 class TokensDataModule(L.LightningDataModule):
     """Batches of folders of tokens, as `valle-tokenize` writes them.
 
@@ -49,6 +54,9 @@ class TokensDataModule(L.LightningDataModule):
         split_shards: Whether each rank reads only its own shards, instead of reading all and taking its share of each.
             For corpora so large, or ranks so many, that reading all is too slow. The steps of an epoch are then
             computed from the duration of the corpus; a few utterances may occur twice in an epoch, or not at all.
+
+    Attributes:
+        aligned_only: Whether utterances without phoneme times are left out, as the model that is trained may need.
 
     Raises:
         UserError: An option is out of range, or a folder has no tokens or other tokens than the rest.
@@ -83,6 +91,7 @@ class TokensDataModule(L.LightningDataModule):
         self.seed = seed
         self.num_workers = num_workers
         self.split_shards = split_shards
+        self.aligned_only = False
         self.config = self._read_config()
         self.bpe = read_bpe(Path(bpe)) if bpe else None
         if self.bpe is None:
@@ -148,13 +157,18 @@ class TokensDataModule(L.LightningDataModule):
             for name, suffix in (("cuts", "jsonl.gz"), ("codes", "tar"))
         }
         all_cuts = CutSet.from_shar(fields=fields, shuffle_shards=shuffle, stateful_shuffle=True, seed=self.seed)
-        cuts = all_cuts.filter(partial(_is_short, max_duration=self.max_utterance))
+        cuts = self._filtered(all_cuts)
         if shuffle:
             repeated = cuts.repeat(preserve_id=True) if steps is not None else cuts
             sampler = self._bucketing_sampler(repeated, fields["cuts"], rank, world_size)
         else:
             sampler = DynamicCutSampler(cuts, max_duration=self.max_duration, rank=rank, world_size=world_size)
         return CutBatches(sampler, all_cuts.data, steps)
+
+    def _filtered(self, cuts: Any) -> Any:
+        """The cuts that are trained on."""
+        cuts = cuts.filter(partial(_is_short, max_duration=self.max_utterance))
+        return cuts.filter(_is_aligned) if self.aligned_only else cuts
 
     def _bucketing_sampler(self, cuts: Any, files: list[str], rank: int, world_size: int) -> Any:
         """A sampler of batches of similar duration."""
@@ -178,7 +192,7 @@ class TokensDataModule(L.LightningDataModule):
         from lhotse import CutSet
 
         # Opened anew: reading from the cuts that are trained on would change their order.
-        cuts = CutSet.from_shar(fields={"cuts": files}).filter(partial(_is_short, max_duration=self.max_utterance))
+        cuts = self._filtered(CutSet.from_shar(fields={"cuts": files}))
         count = sum(1 for _ in islice(cuts, max(2, self.num_buckets)))
         if count < 2:
             raise UserError(
@@ -201,6 +215,32 @@ class TokensDataModule(L.LightningDataModule):
         """
         return find_by_duration([*self.train, *self.valid], seconds, self.max_utterance)
 
+    def _log_unaligned(self) -> None:
+        """Log how many utterances are left out since they have no phoneme times.
+
+        Raises:
+            UserError: All are.
+        """
+        from lhotse import CutSet
+
+        for directories in (self.train, self.valid):
+            files = [
+                str(directory / f"cuts.{index:06d}.jsonl.gz")
+                for directory in directories
+                for index in range(len(read_markers(directory)))
+            ]
+            aligned = [_is_aligned(cut) for cut in CutSet.from_shar(fields={"cuts": files})]
+            names = ", ".join(map(str, directories))
+            if not any(aligned):
+                raise UserError(
+                    f"{names}: no utterance has phoneme times; run valle-prepare align, then valle-tokenize"
+                )
+            if not all(aligned):
+                missing = len(aligned) - sum(aligned)
+                logger.warning(
+                    "%s: %d of %d utterances have no phoneme times and are left out", names, missing, len(aligned)
+                )
+
     def _log_amounts(self) -> None:
         """Log how much speech is trained on, and how much `max_utterance` leaves out."""
         within, longer = count_by_duration(self.train, self.max_utterance)
@@ -218,6 +258,8 @@ class TokensDataModule(L.LightningDataModule):
         """Batches for training; the first epoch continues where a loaded state ended."""
         if self.trainer is None or self.trainer.is_global_zero:
             self._log_amounts()
+            if self.aligned_only:
+                self._log_unaligned()
         skip = self._resume_from[1] if self._resume_from else 0
         cut_batches = self.cut_batches(self.train, shuffle=True)
         batches = BatchDataset(cut_batches, self.vocabulary, self.bpe, skip)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -25,6 +26,14 @@ BEHIND = 3
 AHEAD = 6
 # Symbols before the end of the text from which on EOS is allowed.
 END_MARGIN = 4
+
+
+class Request(Protocol):
+    """What a guide reads of a `valle.generation.request.GenerationRequest`."""
+
+    phonemes: Tensor
+    prompt: Tensor
+    text_start: int
 
 
 class AttentionConstraint:
@@ -41,11 +50,23 @@ class AttentionConstraint:
 
     def __init__(self, model: AR, slots: int) -> None:
         weight = model.code_embedding.weight
+        self.model = model
         self.transformer = model.transformer
         self.cache_dtype = weight.dtype
         self._text_lengths = torch.zeros(slots, dtype=torch.long, device=weight.device)
         self.position = torch.zeros(slots, dtype=torch.long, device=weight.device)
         self._attention: list[Tensor] = []
+
+    def prefill(self, slots: list[int], request: Request, cache: KVCache) -> Tensor:
+        """Fill the cache and begin a request in these slots, see `valle.generation.guide.StepGuide`."""
+        phonemes = request.phonemes[None].to(self.position.device)
+        prompt = request.prompt[None].to(self.position.device)
+        lengths = [self.position.new_tensor([x.shape[1]]) for x in (phonemes, prompt)]
+        self.add_rows(slots, phonemes.shape[1], request.text_start)
+        return self.model.prefill(phonemes, lengths[0], prompt, lengths[1], cache)
+
+    def spoken(self, slot: int, steps: int, text_start: int) -> None:
+        """Return None: the present symbol is that of the attention, which is ahead of what is spoken."""
 
     def add_rows(self, slots: list[int], text_length: int, text_start: int) -> None:
         """Begin a text in some rows.

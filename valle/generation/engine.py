@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from valle.generation.guide import MakeGuide
+from valle.generation.guide import MakeGuide, StepGuide
 from valle.generation.request import GenerationOutput, GenerationRequest
 from valle.models.ar import AR
 from valle.models.kv_cache import KVCache
@@ -31,14 +31,14 @@ class _Row:
     Attributes:
         request: Index of its request.
         candidate: Index among the candidates of the request.
-        max_frames: Upper bound on new frames.
+        source: The request.
         max_steps: Upper bound on steps.
         steps: Steps taken.
     """
 
     request: int
     candidate: int
-    max_frames: int
+    source: GenerationRequest
     max_steps: int
     steps: int = 0
 
@@ -55,7 +55,7 @@ class DecodeBatch:
         max_length: Positions in the cache of each slot.
         max_steps: Upper bound on the steps of a row.
         sampling: How codes are sampled.
-        make_guide: Makes a guide that runs the steps in place of the model's backend; None: without one.
+        make_guide: Makes a guide that runs the steps in place of the model's backend; None: the model's own, if any.
     """
 
     def __init__(
@@ -72,7 +72,9 @@ class DecodeBatch:
         weight = model.code_embedding.weight
         device = weight.device
         group_size = model.group_size
-        self.guide = None if make_guide is None else make_guide(model, slots)
+        self.guide: StepGuide | None = (
+            model.make_guide(slots, sampling) if make_guide is None else make_guide(model, slots)
+        )
         dtype = model.cache_dtype if self.guide is None else self.guide.cache_dtype
         like = weight.new_empty(0, dtype=dtype)
         self.cache = KVCache(model.config, slots, max_length, like=like)
@@ -113,7 +115,11 @@ class DecodeBatch:
         prompt_length = torch.tensor([prompt.shape[1]], device=device)
         prefix = phonemes.shape[1] + model.num_marks + prompt.shape[1] // group_size
         cache = KVCache(model.config, 1, prefix, like=model.code_embedding.weight)
-        self.logits[slots] = model.prefill(phonemes, text_length, prompt, prompt_length, cache).float()
+        if self.guide is None:
+            logits = model.prefill(phonemes, text_length, prompt, prompt_length, cache)
+        else:
+            logits = self.guide.prefill(slots, request, cache)
+        self.logits[slots] = logits.float()
         self.cache.copy_row(slots, cache)
         self.position[slots] = prompt.shape[1] // group_size
         window = self.sampling.ras_window
@@ -123,9 +129,7 @@ class DecodeBatch:
             # All noise of a row is made at once on the CPU, so that it depends on the seed only.
             noise = torch.rand(max_steps, group_size, 2, generator=torch.Generator().manual_seed(seed))
             self.noise[slot, :max_steps] = noise.to(device)
-            self.rows[slot] = _Row(index, candidate, request.max_frames, max_steps)
-        if self.guide is not None:
-            self.guide.add_rows(slots, phonemes.shape[1], request.text_start)
+            self.rows[slot] = _Row(index, candidate, request, max_steps)
         self.codes[slots] = model.eos
         self.num_groups[slots] = 0
         self.min_groups[slots] = max(1, -(-min(request.min_frames, request.max_frames) // group_size))
@@ -185,15 +189,25 @@ class DecodeBatch:
                 continue
             if row.steps < row.max_steps and not bool(is_eos[slot, : row.steps * group_size].any()):
                 continue
-            codes = self.codes[slot, : row.steps].flatten()[: max(1, row.max_frames)].cpu().clone()
+            codes = self.codes[slot, : row.steps].flatten()[: max(1, row.source.max_frames)].cpu().clone()
             ends = (codes == eos).nonzero()
             if len(ends):
                 codes = codes[: int(ends[0])]
-            finished.append((row, GenerationOutput(codes, truncated=len(ends) == 0)))
+            # With given durations the last frame is the end.
+            truncated = len(ends) == 0 and row.source.durations is None
+            finished.append((row, GenerationOutput(codes, truncated, spoken=self._spoken(slot, row, len(codes)))))
             self.rows[slot] = None
         if finished:
             self.cache.reset_rows([slot for slot, row in enumerate(self.rows) if row is None])
         return finished
+
+    def _spoken(self, slot: int, row: _Row, frames: int) -> Tensor | None:
+        """Return which symbol of the target each frame of a row spoke, where the guide follows the text."""
+        if self.guide is None:
+            return None
+        group_size = self.model.group_size
+        spoken = self.guide.spoken(slot, -(-frames // group_size), row.source.text_start)
+        return None if spoken is None else spoken.repeat_interleave(group_size)[:frames]
 
     def compact(self) -> None:
         """Drop the slots without a row, so that steps do not compute them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -17,11 +18,14 @@ class GenerationOutput:
         codes: (time,) first codebook, without EOS.
         truncated: Whether the length bound was reached before EOS.
         ended: Whether nothing will follow; False for the outputs of `stream` but the last.
+        spoken: (time,) index of the target's symbol that is spoken in each frame, -1 before the first; None where the
+            model does not tell.
     """
 
     codes: Tensor
     truncated: bool
     ended: bool = True
+    spoken: Tensor | None = None
 
 
 @dataclass
@@ -35,6 +39,8 @@ class GenerationRequest:
         seeds: One for each candidate.
         min_frames: EOS is not sampled before so many new frames, rounded up to whole groups; at least one group.
         text_start: Index of the target's first symbol in `phonemes`.
+        durations: Frames before the target's first symbol and of each of its symbols, whose sum is `max_frames`, for
+            models with a phoneme stream; None: the model decides.
     """
 
     phonemes: Tensor
@@ -43,6 +49,7 @@ class GenerationRequest:
     seeds: list[int]
     min_frames: int = 1
     text_start: int = 0
+    durations: Sequence[int] | None = None
 
     def max_steps(self, group_size: int) -> int:
         """Return the decode steps that a candidate may take."""

@@ -5,6 +5,8 @@ VALL-E (arXiv 2301.02111, section 4.2.1) and VALL-E 2 (arXiv 2406.05370, section
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from valle.models.config import Layout, TransformerConfig
 from valle.models.kv_cache import KVCache
 from valle.models.positions import PositionalEmbedding
+from valle.models.sampling import Sampling
 from valle.models.sequence import Padded, SequenceLayout, concat_padded, length_mask, select_positions
 from valle.models.transformer import StepBackend, Transformer
 
@@ -106,7 +109,6 @@ class AR(nn.Module):
         Returns:
             (batch, frames / G + 1, G, codebook_size + 1). Entry t predicts group t; after the last group, EOS tokens.
         """
-        # x, c_{<t,1}
         text = self.embed_phonemes(phonemes, phoneme_lengths)
         groups = Padded(self.embed_groups(codes), code_lengths // self.group_size)
         sequence = concat_padded([text, groups]).values
@@ -180,10 +182,8 @@ class AR(nn.Module):
         return rearrange(codes, "b (t g) -> b t g", g=self.group_size)
 
     def untranscribed_prefix(self, prompt: Tensor) -> Tensor:
-        """Append a group of EOS tokens to a prompt whose text is not given: (batch, frames) -> (batch, frames + G).
-
-        They tell that what follows begins with the first symbol of the text.
-        """
+        """Append a group of EOS tokens to a prompt whose text is not given: (batch, frames) -> (batch, frames + G)."""
+        # They tell that what follows begins with the first symbol of the text.
         return F.pad(prompt, (0, self.group_size), value=self.eos)
 
     def loss(
@@ -225,13 +225,19 @@ class AR(nn.Module):
         Returns:
             Logits of the first group of the target, (batch, G, codebook_size + 1).
         """
-        text = self.embed_phonemes(phonemes, phoneme_lengths)
         groups = Padded(self.embed_groups(prompt), prompt_lengths // self.group_size)
+        return self.predict_group(self.prefill_hidden(self.embed_phonemes(phonemes, phoneme_lengths), groups, cache))
+
+    def prefill_hidden(self, text: Padded, groups: Padded, cache: KVCache) -> Tensor:
+        """Fill the cache with embedded text and groups; return the hidden state of the last position, (batch, dim)."""
         sequence, lengths = concat_padded([text, groups])
         hidden = self.transformer(sequence, causal=True, cache=cache)
         cache.advance(lengths, sequence.shape[1])
-        last = hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
-        return self.predict_group(last)
+        return hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
+
+    def make_guide(self, slots: int, sampling: Sampling) -> Any:
+        """Make the `valle.generation.guide.StepGuide` that decoding needs, for rows in `slots`; None: without one."""
+        return None
 
     def step(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,8 +13,11 @@ from torch import Tensor
 from valle.codec import Codec
 from valle.errors import UserError
 from valle.extensions.attention_constraint import AttentionConstraint
+from valle.extensions.monotonic_alignment import MonotonicAlignment
+from valle.extensions.phoneme_path import rounded_frames
 from valle.generation import engine
 from valle.generation.engine import generate
+from valle.generation.guide import MakeGuide
 from valle.generation.request import GenerationOutput, GenerationRequest
 from valle.models.ar import AR
 from valle.models.nar import NAR
@@ -22,7 +26,7 @@ from valle.synthesis.lengths import max_frames, min_frames
 from valle.synthesis.options import SynthesisOptions
 from valle.synthesis.parts import PartJob
 from valle.synthesis.prompt import Prompt
-from valle.synthesis.selection import CandidateSelector, Selected, SelectionTask, generate_and_select
+from valle.synthesis.selection import CandidateSelector, FirstCandidate, Selected, SelectionTask, generate_and_select
 from valle.synthesis.speech import warn_of_shortfall
 from valle.synthesis.streaming import LOOKAHEAD, stream_codes
 from valle.text import TextUnits
@@ -43,9 +47,13 @@ class DecodedPart:
     samples: np.ndarray
 
 
-def make_guide(options: SynthesisOptions) -> type[AttentionConstraint] | None:
-    """Return what makes the guide of a batch of the AR model; None: without one."""
-    return AttentionConstraint if options.attention_constraint else None
+def make_guide(options: SynthesisOptions) -> MakeGuide | None:
+    """Return what makes the guide of a batch of the AR model; None: the model's own, if any."""
+    if options.attention_constraint:
+        return AttentionConstraint
+    if options.speed != 1:
+        return partial(MonotonicAlignment, sampling=options.sampling, speed=options.speed)
+    return None
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,9 @@ class PartDecoder:
         tasks = [
             SelectionTask(self._request(job, options), job.part.symbols, job.continued_codes, job.seed) for job in jobs
         ]
-        return generate_and_select(tasks, run, self.selector, candidates=options.candidates, attempts=attempts)
+        # A selection would change given durations.
+        selector = FirstCandidate() if any(job.durations is not None for job in jobs) else self.selector
+        return generate_and_select(tasks, run, selector, candidates=options.candidates, attempts=attempts)
 
     @torch.inference_mode()
     def stream(
@@ -150,6 +160,7 @@ class PartDecoder:
             seeds=[],
             min_frames=lower,
             text_start=len(text) - len(job.target),
+            durations=job.durations,
         )
 
     def _prefix(self, prompt: Prompt) -> Tensor:
@@ -164,6 +175,9 @@ class PartDecoder:
 
     def _length_bounds(self, job: PartJob, prefix_frames: int) -> tuple[int, int]:
         """Return the fewest and the most new frames: a fast and a slow speaker's, within the models' positions."""
+        if job.durations is not None:
+            frames = rounded_frames(job.durations, self.ar.group_size)
+            return frames, frames
         rate = self.codec.frame_rate
         limits = (self.ar.max_frames, self.nar.max_frames)
         room = [limit - prefix_frames for limit in limits if limit is not None]

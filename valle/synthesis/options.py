@@ -19,6 +19,8 @@ class SynthesisOptions:
         attention_constraint: Whether the AR model's attention to the text moves forward only
             (`valle.extensions.attention_constraint`), for models trained with guided attention. Steps are then not
             compiled.
+        speed: Factor of the probability that a step moves to the next phoneme, for models with a phoneme stream
+            (`valle.extensions.monotonic_alignment`): above 1 speech is faster, below 1 slower.
         attempts: Candidates of the first codebook for each result, of which the best by their phones is selected
             (`valle.synthesis.selection`). None: `valle.synthesis.pipeline.ATTEMPTS` where codes stand for phones, the
             text is phonemes and sampling is random, else 1. With 1, nothing is selected or sampled again.
@@ -31,6 +33,7 @@ class SynthesisOptions:
     nar_sampling: NARSampling = field(default_factory=NARSampling)
     ar_prompt: bool = True
     attention_constraint: bool = False
+    speed: float = 1.0
     attempts: int | None = None
     candidates: int = 1
     max_batch_tokens: int | None = None
@@ -39,8 +42,10 @@ class SynthesisOptions:
         """Check the ranges.
 
         Raises:
-            ValueError: A number is less than 1.
+            ValueError: A number is out of range.
         """
+        if not 0.25 <= self.speed <= 4:
+            raise ValueError(f"speed {self.speed} must be 0.25 to 4")
         for name in ("attempts", "candidates", "max_batch_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -34,6 +34,7 @@ class PartJob:
         prompt: The voice.
         seed: Of its first candidate.
         first: (time,) first codebook where it is given; None: the AR model predicts it.
+        durations: Frames before the part's first symbol and of each of its symbols, where they are given.
     """
 
     text: int
@@ -43,6 +44,7 @@ class PartJob:
     prompt: Prompt
     seed: int
     first: Tensor | None = None
+    durations: Sequence[int] | None = None
 
     @property
     def continued_codes(self) -> Tensor:

@@ -21,6 +21,8 @@ from valle.codec import Codec
 from valle.codec.phone_labelled import PhoneLabelledCodec
 from valle.devices import check_seed
 from valle.errors import UserError, warn_user
+from valle.extensions.phoneme_path import check_durations
+from valle.extensions.phoneme_stream import PhonemeStreamAR
 from valle.models.ar import AR
 from valle.models.nar import NAR
 from valle.synthesis.decoding import DecodedPart, PartDecoder
@@ -29,7 +31,7 @@ from valle.synthesis.parts import PART_SEED, PartJob, faded, join_parts, pause_a
 from valle.synthesis.prompt import Prompt, PromptWarning, read_prefix, read_prompt
 from valle.synthesis.prompt_text import warn_if_text_differs
 from valle.synthesis.selection import CandidateSelector, FirstCandidate, PhoneAlignmentSelector
-from valle.synthesis.speech import Speech, warn_of_shortfall
+from valle.synthesis.speech import Speech, symbol_durations, warn_of_shortfall
 from valle.synthesis.streaming import CHUNK, stream_waveform
 from valle.synthesis.voices import DEFAULT as DEFAULT_VOICE
 from valle.synthesis.voices import find_voice
@@ -172,6 +174,7 @@ class TTS:
         seeds: Sequence[int],
         options: SynthesisOptions = SynthesisOptions(),
         first_codes: Sequence[Tensor] | None = None,
+        durations: Sequence[Sequence[int]] | None = None,
         **changes: Any,
     ) -> list[Speech]:
         """Synthesize each text in its prompt's voice.
@@ -187,6 +190,9 @@ class TTS:
             options: How they are synthesized.
             first_codes: (time,) first codebook of each text, which the AR model does not predict then, as that of a
                 recording (VALL-E, table 4). No text is split.
+            durations: Of each text the frames before its first symbol and of each of its symbols, as those of
+                `Speech.durations`, for models with a phoneme stream. Ends of symbols are rounded to whole groups of
+                codes. No text is split, and no candidate is selected.
             **changes: Single fields of `options`, as `candidates=5`.
 
         Returns:
@@ -199,10 +205,10 @@ class TTS:
             TruncatedWarning, IncompleteWarning, DoubtfulWarning: A result falls short of its text, as `Speech` tells.
         """
         options = replace(options, **changes)
-        attempts = self._attempts(options)
+        attempts = self._attempts(options) if durations is None else 1
         for seed in seeds:
             check_seed(seed)
-        jobs = self._jobs(texts, prompts, seeds, options, first_codes)
+        jobs = self._jobs(texts, prompts, seeds, options, first_codes, durations)
         parts_at_once = max(len(texts), PARTS_AT_ONCE)
         decoder = self._decoder()
         decoded: list[list[DecodedPart]] = []  # by job, then by candidate
@@ -313,16 +319,22 @@ class TTS:
         seeds: Sequence[int],
         options: SynthesisOptions,
         first_codes: Sequence[Tensor] | None = None,
+        durations: Sequence[Sequence[int]] | None = None,
     ) -> list[PartJob]:
         """Split all texts into parts, in order.
 
         Raises:
-            UserError: The attention is to be constrained, and the model or a prompt does not allow it.
+            UserError: An option, the durations or a prompt do not fit the model.
 
         Warns:
             PromptWarning: A prompt is untranscribed, and the AR model was not trained with such prompts.
         """
         modes = {prompt.mode for prompt in prompts}
+        follows_text = isinstance(self.ar, PhonemeStreamAR)
+        if (options.speed != 1 or durations is not None) and not follows_text:
+            raise UserError("speed and durations: the model was trained without a phoneme stream; leave them out")
+        if options.attention_constraint and follows_text:
+            raise UserError("attention_constraint: the model follows the text by its phoneme stream; leave it out")
         if options.attention_constraint and not self.guided_attention:
             raise UserError("attention_constraint: the model was trained without guided attention; leave it out")
         if options.attention_constraint and "continuation" in modes:
@@ -337,8 +349,11 @@ class TTS:
         for index, (text, prompt, seed) in enumerate(zip(texts, prompts, seeds, strict=True)):
             encoded = self.encode_text(text) if isinstance(text, str) else text
             parts = split_text(encoded.symbols, prompt, self.units)
-            if first_codes is not None:
+            if first_codes is not None or durations is not None:
                 parts = [Part(list(encoded.symbols), "none")]
+            if durations is not None and isinstance(self.ar, PhonemeStreamAR):
+                ids = torch.tensor(encoded.ids)
+                check_durations(durations[index], ids, self.ar.roles, self.ar.group_size)
             for number, part in enumerate(parts):
                 joint = self.units.join(list(prompt.symbols), part.symbols)
                 jobs.append(
@@ -350,6 +365,7 @@ class TTS:
                         prompt=prompt,
                         seed=seed + PART_SEED * number,
                         first=None if first_codes is None else first_codes[index],
+                        durations=None if durations is None else durations[index],
                     )
                 )
         return jobs
@@ -368,7 +384,18 @@ class TTS:
             truncated=any(part.selected.truncated for part in decoded),
             quality=reduce(operator.add, qualities) if qualities else None,
             incomplete=any(quality.verdict == "incomplete" for quality in qualities),
+            durations=_durations(jobs, decoded),
         )
+
+
+def _durations(jobs: Sequence[PartJob], decoded: Sequence[DecodedPart]) -> list[tuple[str, int]] | None:
+    """Return the durations of all symbols of a text's parts, see `Speech`."""
+    durations = []
+    for job, part in zip(jobs, decoded, strict=True):
+        if part.selected.spoken is None:
+            return None
+        durations += symbol_durations(job.part.symbols, part.selected.spoken)
+    return durations
 
 
 def _name(text: str | EncodedText) -> str:

@@ -36,11 +36,13 @@ class Selected:
         codes: (time,) first codebook.
         truncated: Whether the length bound was reached before EOS.
         quality: Alignment with the text; None where codes do not stand for phones.
+        spoken: (time,) see `GenerationOutput`.
     """
 
     codes: Tensor
     truncated: bool
     quality: Quality | None = None
+    spoken: Tensor | None = None
 
     @property
     def failed(self) -> bool:
@@ -66,7 +68,7 @@ class FirstCandidate:
 
     def select(self, candidates: Sequence[GenerationOutput], symbols: Sequence[str], prefix: Tensor) -> Selected:
         """Return the first candidate."""
-        return Selected(candidates[0].codes, candidates[0].truncated)
+        return Selected(candidates[0].codes, candidates[0].truncated, spoken=candidates[0].spoken)
 
 
 @dataclass(frozen=True)
@@ -90,14 +92,30 @@ class PhoneAlignmentSelector:
         codes = [torch.cat((prefix, candidate.codes)) for candidate in candidates]
         pieces = join_candidates([self._phones(row) for row in codes], text, self.frame_rate, len(prefix))
         joined = torch.cat([codes[index][start:end] for index, start, end in pieces])[len(prefix) :]
+        spoken = _join_spoken(candidates, pieces, len(prefix))
         if len(joined):
-            joined = joined[frames_with_short_pauses(self._phones(joined), self.frame_rate)]
+            frames = frames_with_short_pauses(self._phones(joined), self.frame_rate)
+            joined = joined[frames]
+            spoken = None if spoken is None else spoken[frames]
         description = measure_quality(self._phones(torch.cat((prefix, joined))), text, self.frame_rate)
         last = pieces[-1][0]
-        return Selected(joined, candidates[last].truncated, description)
+        return Selected(joined, candidates[last].truncated, description, spoken)
 
     def _phones(self, codes: Tensor) -> np.ndarray:
         return self.phones[codes].numpy()
+
+
+def _join_spoken(
+    candidates: Sequence[GenerationOutput], pieces: Sequence[tuple[int, int, int]], prefix: int
+) -> Tensor | None:
+    """Return the symbols spoken in the frames of joined pieces, (candidate, start, end) after a prefix."""
+    joined = []
+    for index, start, end in pieces:
+        spoken = candidates[index].spoken
+        if spoken is None:
+            return None
+        joined.append(spoken[max(0, start - prefix) : max(0, end - prefix)])
+    return torch.cat(joined)
 
 
 @dataclass(frozen=True)

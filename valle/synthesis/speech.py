@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from valle.audio import Audio
@@ -34,6 +36,8 @@ class Speech:
         truncated: Whether the length bound was reached before EOS, in at least one part.
         quality: Alignment of the codes with the text; None where codes do not stand for phones.
         incomplete: Whether words of the text are missing in at least one part, as far as `quality` can tell.
+        durations: Each symbol of the text and its frames, of models with a phoneme stream; each part begins with "" and
+            the frames before its first symbol. None where the model does not tell.
     """
 
     audio: Audio
@@ -41,6 +45,18 @@ class Speech:
     truncated: bool
     quality: Quality | None = None
     incomplete: bool = False
+    durations: list[tuple[str, int]] | None = None
+
+
+def symbol_durations(symbols: Sequence[str], spoken: Tensor) -> list[tuple[str, int]]:
+    """Return the frames before the first symbol, as those of "", and of each symbol.
+
+    Args:
+        symbols: Of a text.
+        spoken: (time,) index of the symbol in each frame, -1 before the first.
+    """
+    frames = torch.bincount(spoken + 1, minlength=len(symbols) + 1)
+    return list(zip(("", *symbols), frames.tolist(), strict=True))
 
 
 def warn_of_shortfall(text: str, selected: Selected, frame_rate: float) -> None:

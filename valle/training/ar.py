@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from valle.data.datamodule import Batch
+from valle.errors import UserError
 from valle.extensions.guided_attention import GuidedAttention, spoken_phonemes
+from valle.extensions.phoneme_path import NO_PHONEME, phonemes_of_groups
+from valle.extensions.phoneme_stream import PhonemeStream, PhonemeStreamAR
 from valle.models.ar import AR
 from valle.models.config import Layout, TransformerConfig
+from valle.models.sequence import Padded
 from valle.training.base import BaseModule, top_k_accuracy
 from valle.training.config import DataConfig, OptimizerConfig, TrainingConfig
+from valle.training.hyper_parameters import option
 from valle.training.prompts import prepend_untranscribed_prompts, trim_to_whole_groups
+
+# Share of the utterances whose phonemes are not embedded, so that a model with a phoneme stream can align a prompt with
+# its text.
+WITHHELD_PHONEMES = 0.1
 
 
 class ARModule(BaseModule):
@@ -35,6 +45,8 @@ class ARModule(BaseModule):
         prompt_frames: Maximum length of an untranscribed prompt; a segment is at most half of its utterance.
         guided_attention: Weight of the guided attention loss, for data with phoneme times; it decays to zero with the
             learning rate. 0 (off) is the paper.
+        phoneme_stream: Whether the model predicts the phoneme of each group beside its codes, as VALL-E R. Utterances
+            without phoneme times are left out.
     """
 
     def __init__(
@@ -50,6 +62,7 @@ class ARModule(BaseModule):
         untranscribed_prompt_prob: float = 0.3,
         prompt_frames: int = 225,
         guided_attention: float = 0.0,
+        phoneme_stream: bool = False,
     ) -> None:
         super().__init__(
             data=data,
@@ -62,9 +75,15 @@ class ARModule(BaseModule):
             untranscribed_prompt_prob=untranscribed_prompt_prob,
             prompt_frames=prompt_frames,
             guided_attention=guided_attention,
+            phoneme_stream=phoneme_stream,
         )
+        if phoneme_stream and data.bpe is not None:
+            raise UserError(f"{option('phoneme_stream')} true: needs phonemes; leave --data.init_args.bpe out")
+        kind: Callable[..., AR] = AR
+        if phoneme_stream:
+            kind = partial(PhonemeStreamAR, vocabulary=data.vocabulary)
         build = partial(
-            AR,
+            kind,
             vocabulary_size=len(data.vocabulary),
             config=transformer,
             codebook_size=data.codebook_size,
@@ -109,21 +128,48 @@ class ARModule(BaseModule):
                 eos=self.model.eos,
             )
         weight = self._guidance_weight() if split == "train" else 0.0
+        text = Padded(batch.phonemes, batch.phoneme_lengths)
+        # Trimming removed frames from the start, and phoneme times move by as many.
+        starts = batch.starts - (batch.code_lengths - lengths)[:, None]
         with GuidedAttention(self.model, weight > 0) as guide:
-            loss, logits, targets = self.model.loss(
-                batch.phonemes, batch.phoneme_lengths, codes, lengths + offsets, ignored
-            )
-        values = {"loss": loss}
+            if isinstance(self.model, PhonemeStreamAR):
+                stream = self._phoneme_stream(text, starts, lengths, offsets, codes.shape[1])
+                prompted = Padded(codes, lengths + offsets)
+                values, logits, targets = self.model.stream_loss(text, prompted, ignored, stream)
+            else:
+                loss, logits, targets = self.model.loss(*text, codes, lengths + offsets, ignored)
+                values = {"loss": loss}
+        total = values["loss"]
         for k in (1, 10):
             values[f"top{k}"] = top_k_accuracy(logits.detach(), targets, k)
-        total = loss
         if weight:
-            # Trimming removed frames from the start, and phoneme times move by as many.
-            starts = batch.starts - (batch.code_lengths - lengths)[:, None]
             spoken = spoken_phonemes(starts, lengths, group_size)
             if bool((spoken >= 0).any()):
                 layout = self.model.sequence_layout(batch.phoneme_lengths, lengths + offsets, offsets)
                 values["guide"] = guide.loss(spoken, layout)
-                total = loss + weight * values["guide"]
+                total = total + weight * values["guide"]
         self._log_values(split, values, batch)
         return total
+
+    def _phoneme_stream(
+        self, text: Padded, starts: Tensor, lengths: Tensor, offsets: Tensor, frames: int
+    ) -> PhonemeStream:
+        """Return the phonemes of each group of a batch.
+
+        Args:
+            text: (batch, time) text ids.
+            starts: (batch, time) first frame of each symbol.
+            lengths: (batch,) frames of each utterance.
+            offsets: (batch,) frames in front of each utterance, whose phonemes are not known.
+            frames: Frames of the longest row.
+        """
+        assert isinstance(self.model, PhonemeStreamAR)
+        group_size = self.model.group_size
+        spoken = phonemes_of_groups(text.values, starts, lengths, group_size, self.model.roles)
+        position = torch.arange(frames // group_size + 1, device=lengths.device) - offsets[:, None] // group_size
+        spoken = spoken.gather(1, position.clamp(0, spoken.shape[1] - 1))
+        known = (spoken != -100) & (position >= 0)
+        spoken = spoken.masked_fill(~known, NO_PHONEME)
+        targets = spoken.masked_fill(~known | (position > lengths[:, None] // group_size - 1), -100)
+        withheld = torch.rand(len(lengths), device=lengths.device) < (WITHHELD_PHONEMES if self.training else 0.0)
+        return PhonemeStream(spoken, spoken[:, :-1].masked_fill(withheld[:, None], NO_PHONEME), targets)

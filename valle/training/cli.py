@@ -187,6 +187,8 @@ class TrainCLI(LightningCLI):
         if self.trainer.is_global_zero:
             for leftover in Path(config.trainer.default_root_dir).glob(".*.partial.ckpt"):
                 leftover.unlink()
+        if isinstance(self.datamodule, TokensDataModule):
+            self.datamodule.aligned_only = bool(self.model.hparams.get("phoneme_stream"))
         self._check_lengths()
         if config.ckpt_path:
             path = Path(config.ckpt_path)

@@ -18,6 +18,7 @@ from valle.training.codec import CodecModule
 from valle.training.nar import NARModule
 
 EMBEDDING = "model.phoneme_embedding.weight"
+STREAM = "model.stream_"
 
 
 def find_source(source: str, *kinds: str) -> Path:
@@ -43,7 +44,8 @@ def start_from(module: L.LightningModule, source: str) -> None:
     """Copy the weights of a model of the same width.
 
     Phoneme embeddings are copied by symbol; those of new symbols are initialized. An AR model can start from one of
-    another group size, and a deeper model from one of fewer layers. A codec starts from a codec.
+    another group size, with a phoneme stream from one without, and a deeper model from one of fewer layers. A codec
+    starts from a codec.
 
     Args:
         module: The module to train.
@@ -63,6 +65,7 @@ def start_from(module: L.LightningModule, source: str) -> None:
     state = _convert_vocabulary(state, own, hyper_parameters["vocabulary"], module.hparams["vocabulary"])
     if isinstance(module, ARModule):
         state = _convert_groups(state, hyper_parameters["group_size"], module.model.group_size, source)
+        state = _convert_stream(state, own)
     state = _add_layers(state, own, hyper_parameters["layers"], module.hparams["layers"])
     try:
         module.load_state_dict(with_adapters(state, own))
@@ -96,6 +99,12 @@ def _convert_groups(state: dict[str, Tensor], source_size: int, group_size: int,
     except ValueError as error:
         raise UserError(f"--init_from {source}: {error}; leave it out") from error
     return {f"model.{name}": weight for name, weight in weights.items()}
+
+
+def _convert_stream(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Add the weights of a phoneme stream, which begin as zero, or leave those of the source out."""
+    weights = {name: value for name, value in state.items() if not name.startswith(STREAM) or name in own}
+    return {name: value for name, value in own.items() if name.startswith(STREAM)} | weights
 
 
 def _add_layers(state: dict[str, Tensor], own: dict[str, Tensor], source_layers: int, layers: int) -> dict[str, Tensor]:
