@@ -18,7 +18,11 @@ def _parser() -> Parser:
     )
     parser.add_argument("data", type=Path, help="Kaldi data directory")
     parser.add_argument("output", type=Path, help="folder of tokens to write")
-    parser.add_argument("--codec", default="encodec_24khz", help="mini, small, encodec_24khz or the folder of a codec")
+    parser.add_argument(
+        "--codec",
+        default="encodec_24khz",
+        help="mini, small, encodec_24khz or the folder of a codec, with :merge2 to merge frames",
+    )
     parser.add_argument("--codec-dir", type=Path, help="folder of the weights of a pretrained codec")
     parser.add_argument("--language", default="en-us", help="espeak-ng language tag of the texts")
     parser.add_argument("--shard-size", type=int, default=500, help="utterances per shard")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from valle.codec.base import Codec
+from valle.codec.merging import merge_frames, split_name
 from valle.errors import UserError
 
 BUNDLED = Path(__file__).parent.parent / "assets" / "codecs"
@@ -19,13 +20,17 @@ def load(name: str | Path, codec_dir: str | Path | None = None, decoder: str | N
     """Load a codec.
 
     Args:
-        name: "mini" or "small" (bundled), "encodec_24khz", or the path of a codec folder.
+        name: "mini" or "small" (bundled), "encodec_24khz", or the path of a codec folder; with ":merge2" after it, each
+            two frames share one code of the first codebook (`valle.codec.merging`).
         codec_dir: Folder with the weights of a pretrained codec and decoder; None: torch's download cache.
         decoder: "vocos" decodes "encodec_24khz" with Vocos, as in VALL-E 2; None: the codec's own decoder.
 
     Raises:
         UserError: The name is unknown, or weights are missing or damaged.
     """
+    base, factor = split_name(str(name))
+    if factor > 1:
+        return merge_frames(load(base, codec_dir, decoder), factor)
     if decoder not in (None, "vocos"):
         raise UserError(f"decoder {decoder!r} is not known; use vocos, or leave it out for the codec's own")
     if str(name) == "encodec_24khz":

@@ -27,6 +27,7 @@ class Codec(ABC):
         num_codebooks: Number of codebooks; 8 for every codec here.
         codebook_size: Entries per codebook; 1024 for every codec here.
         context: Frames on either side that can change the codes or the waveform of a frame.
+        merge: Consecutive frames that share one code of the first codebook (`valle.codec.merging`); 1 for the papers.
         chunk_multiple: A chunk that is decoded by itself has to start at a multiple of so many frames to give what
             decoding all frames at once gives.
     """
@@ -37,6 +38,7 @@ class Codec(ABC):
     num_codebooks: int
     codebook_size: int
     context: int
+    merge: int = 1
     chunk_multiple: int = 1
 
     @property
@@ -58,8 +60,8 @@ class Codec(ABC):
         """Decode codes (batch, time, codebook) of `frames` (batch,) frames to waveforms (batch, time * hop)."""
 
     def num_frames(self, num_samples: int) -> int:
-        """Return the number of frames of a waveform of `num_samples` at `sample_rate`; the last may be padded."""
-        return -(-num_samples // self.hop)
+        """Return the frames of a waveform of `num_samples`, a multiple of `merge`; the last ones may be padded."""
+        return -(-num_samples // (self.hop * self.merge)) * self.merge
 
     def chunk_start(self, frame: int) -> int:
         """Return the first frame that has to be decoded to compute the frames from `frame` on exactly."""
@@ -74,7 +76,7 @@ class Codec(ABC):
             sample_rate: Their rate in hertz; another one than the codec's is resampled.
 
         Returns:
-            Codes (time, codebook) int64, where time = ceil(duration * frame_rate).
+            Codes (time, codebook) int64, where time = ceil(duration * frame_rate), rounded up to a multiple of `merge`.
 
         Raises:
             ValueError: The waveform is empty or not one-dimensional.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from valle.codec.base import Codec
 from valle.codec.encodec_package import EncodecModel
-from valle.codec.quantizer import codebook_vectors
+from valle.codec.quantizer import codebook_vectors, quantize
 from valle.codec.vocos import VocosDecoder, load_vocos
 from valle.codec.weights import find_weights
 from valle.errors import UserError
@@ -61,7 +61,12 @@ class EncodecCodec(Codec):
         codes = torch.zeros(len(waveforms), waveforms.shape[1] // self.hop, self.num_codebooks, dtype=torch.long)
         for row, samples, length in zip(codes, waveforms, frames.tolist(), strict=True):
             if length > 0:
-                ((encoded, _),) = self.model.encode(samples[None, None, : length * self.hop])
+                samples = samples[None, None, : length * self.hop]
+                if self.merge > 1:
+                    latent = self.model.encoder(samples).transpose(1, 2)
+                    row[:length] = quantize(self.model.quantizer, latent, self.merge)[0, :, : self.num_codebooks]
+                    continue
+                ((encoded, _),) = self.model.encode(samples)
                 row[:length] = rearrange(encoded, "1 q t -> t q")
         return codes
 

@@ -12,15 +12,13 @@ codebooks 4 % and 2 %.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from valle.codec.encodec_package import ResidualVectorQuantizer
-from valle.codec.quantizer import NO_PHONE, codebook_vectors, quantize
+from valle.codec.quantizer import NO_PHONE, codebook_vectors, mean_of_frames, quantize, quantize_remainder
 from valle.codec.trained import TrainedCodec
 
 # Squared distance per dimension by which an entry of another phone must be nearer to be chosen.
@@ -70,12 +68,13 @@ class PhoneLabelledCodec(TrainedCodec):
 
         def encode(samples: Tensor, frames: Tensor, start: int) -> Tensor:
             latent = self.network.encode_latent(samples, frames)
-            return quantize_with_phones(self.network.quantizer, latent, padded[:, start : start + latent.shape[1]])
+            classes = padded[:, start : start + latent.shape[1]]
+            return quantize_with_phones(self.network.quantizer, latent, classes, self.merge)
 
         return self._encode_chunks(waveforms, encode)
 
 
-def quantize_with_phones(quantizer: ResidualVectorQuantizer, latent: Tensor, phones: Tensor) -> Tensor:
+def quantize_with_phones(quantizer: ResidualVectorQuantizer, latent: Tensor, phones: Tensor, merge: int = 1) -> Tensor:
     """Quantize latent vectors with first codes that stand for the phones spoken.
 
     The first code of a frame is the nearest entry that stands for the phone of the frame or of a neighbouring one,
@@ -86,6 +85,7 @@ def quantize_with_phones(quantizer: ResidualVectorQuantizer, latent: Tensor, pho
         quantizer: Quantizer with the labels of its first codebook in the buffer `phones`.
         latent: (batch, time, latent_dim).
         phones: Classes of the phones spoken, (batch, time) int64; -100 where they are not known.
+        merge: Consecutive frames that share their first code (`valle.codec.merging`).
 
     Returns:
         Codes (batch, time, codebook) int64.
@@ -93,19 +93,16 @@ def quantize_with_phones(quantizer: ResidualVectorQuantizer, latent: Tensor, pho
     labels = quantizer.get_buffer("phones")
     # Without any phone or label this is ordinary quantization, exactly.
     if not bool((phones != NO_PHONE).any() and (labels != NO_PHONE).any()):
-        return quantize(quantizer, latent)
+        return quantize(quantizer, latent, merge)
     previous = F.pad(phones, (1, 0), value=NO_PHONE)[:, :-1]
     following = F.pad(phones, (0, 1), value=NO_PHONE)[:, 1:]
     matches = (torch.stack((phones, previous, following))[..., None] == labels).any(0)
     mismatch = (phones != NO_PHONE)[..., None] & ~matches
     vectors = codebook_vectors(quantizer)[0]
-    distance = torch.cdist(latent, vectors.expand(len(latent), -1, -1)).square()
-    first = (distance + PHONE_MISMATCH_COST * latent.shape[2] * mismatch).argmin(-1)
+    # Without merging the means are the vectors themselves.
+    merged = latent if merge == 1 else mean_of_frames(latent, merge)
+    cost = mismatch.to(latent.dtype) if merge == 1 else mean_of_frames(mismatch.to(latent.dtype), merge)
+    distance = torch.cdist(merged, vectors.expand(len(latent), -1, -1)).square()
+    first = (distance + PHONE_MISMATCH_COST * latent.shape[2] * cost).argmin(-1)
     # The following codebooks quantize the remainder, as in ordinary residual quantization.
-    codes = [first]
-    remainder = latent - vectors[first]
-    layers: Any = quantizer.vq.layers
-    for layer in layers[1:]:
-        codes.append(layer.encode(remainder.transpose(1, 2)))
-        remainder = remainder - layer.decode(codes[-1]).transpose(1, 2)
-    return torch.stack(codes, dim=-1)
+    return quantize_remainder(quantizer, latent, first)

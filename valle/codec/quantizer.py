@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from einops import rearrange
+import torch.nn.functional as F
+from einops import rearrange, repeat
 from torch import Tensor
 
 from valle.codec.encodec_package import EuclideanCodebook, ResidualVectorQuantizer
@@ -67,6 +68,40 @@ def codebook_vectors(quantizer: ResidualVectorQuantizer) -> Tensor:
     return torch.stack([layer.codebook.detach() for layer in layers])
 
 
-def quantize(quantizer: ResidualVectorQuantizer, latent: Tensor) -> Tensor:
-    """Quantize latent vectors (batch, time, latent_dim): codes (batch, time, codebook) int64."""
-    return rearrange(quantizer.vq.encode(latent.transpose(1, 2)), "q b t -> b t q")
+def mean_of_frames(latent: Tensor, factor: int) -> Tensor:
+    """Replace each `factor` vectors of (batch, time, dim) by their mean; the last ones may be fewer."""
+    time = latent.shape[1]
+    missing = -time % factor
+    sums = F.pad(latent, (0, 0, 0, missing)).unflatten(1, (-1, factor)).sum(2)
+    counts = F.pad(latent.new_ones(time), (0, missing)).unflatten(0, (-1, factor)).sum(1)
+    return repeat(sums / counts[:, None], "b t d -> b (t f) d", f=factor)[:, :time]
+
+
+def quantize(quantizer: ResidualVectorQuantizer, latent: Tensor, merge: int = 1) -> Tensor:
+    """Quantize latent vectors (batch, time, latent_dim): codes (batch, time, codebook) int64.
+
+    Args:
+        quantizer: The quantizer.
+        latent: The vectors.
+        merge: Consecutive frames that share their first code (`valle.codec.merging`).
+    """
+    if merge == 1:
+        return rearrange(quantizer.vq.encode(latent.transpose(1, 2)), "q b t -> b t q")
+    layers: Any = quantizer.vq.layers
+    first = layers[0].encode(mean_of_frames(latent, merge).transpose(1, 2))
+    return quantize_remainder(quantizer, latent, first)
+
+
+def quantize_remainder(quantizer: ResidualVectorQuantizer, latent: Tensor, first: Tensor) -> Tensor:
+    """Quantize what the first codes (batch, time) leave of latent vectors (batch, time, latent_dim).
+
+    Returns:
+        Codes (batch, time, codebook) int64 that begin with the first ones.
+    """
+    layers: Any = quantizer.vq.layers
+    codes = [first]
+    remainder = latent - layers[0].decode(first).transpose(1, 2)
+    for layer in layers[1:]:
+        codes.append(layer.encode(remainder.transpose(1, 2)))
+        remainder = remainder - layer.decode(codes[-1]).transpose(1, 2)
+    return torch.stack(codes, dim=-1)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from valle.codec.base import Codec
 from valle.codec.network import CodecNetwork
-from valle.codec.quantizer import codebook_vectors
+from valle.codec.quantizer import codebook_vectors, quantize
 
 
 class TrainedCodec(Codec):
@@ -33,7 +33,7 @@ class TrainedCodec(Codec):
         return codebook_vectors(self.network.quantizer)
 
     def _encode(self, waveforms: Tensor, frames: Tensor) -> Tensor:
-        return self.network.encode(waveforms, frames)
+        return quantize(self.network.quantizer, self.network.encode_latent(waveforms, frames), self.merge)
 
     def _decode(self, codes: Tensor, frames: Tensor) -> Tensor:
         return self.network.decode(codes, frames)

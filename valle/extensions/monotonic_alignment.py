@@ -37,7 +37,7 @@ class Request(Protocol):
     prompt: Tensor
     seeds: list[int]
     text_start: int
-    durations: Sequence[int] | None
+    durations: Sequence[float] | None
 
     def max_steps(self, group_size: int) -> int:
         """Return the decode steps that a candidate may take."""

@@ -117,12 +117,12 @@ def phonemes_of_groups(
     return result.to(phonemes.device)
 
 
-def _rounded_ends(durations: Sequence[int], group_size: int) -> Tensor:
+def _rounded_ends(durations: Sequence[float], group_size: int) -> Tensor:
     """Return the ends of durations in frames, (len(durations),), rounded to whole groups."""
     return (torch.tensor(durations).cumsum(0) / group_size + 0.5).floor().long()
 
 
-def rounded_frames(durations: Sequence[int], group_size: int) -> int:
+def rounded_frames(durations: Sequence[float], group_size: int) -> int:
     """Return the sum of durations in frames, rounded to whole groups."""
     return int(_rounded_ends(durations, group_size)[-1]) * group_size
 
@@ -154,7 +154,9 @@ def check_durations(durations: Sequence[int], phonemes: Tensor, roles: Sequence[
             raise UserError(f"durations: {frames} frames in position {position}; give {needed}")
 
 
-def states_of_durations(durations: Sequence[int], path: Path, text_start: int, before: int, group_size: int) -> Tensor:
+def states_of_durations(
+    durations: Sequence[float], path: Path, text_start: int, before: int, group_size: int
+) -> Tensor:
     """Return the state of each step for given durations.
 
     Args:

@@ -49,7 +49,7 @@ class GenerationRequest:
     seeds: list[int]
     min_frames: int = 1
     text_start: int = 0
-    durations: Sequence[int] | None = None
+    durations: Sequence[float] | None = None
 
     def max_steps(self, group_size: int) -> int:
         """Return the decode steps that a candidate may take."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from valle.codec import Codec
+from valle.codec.merging import first_codes, repeat_codes
 from valle.errors import UserError
 from valle.extensions.attention_constraint import AttentionConstraint
 from valle.extensions.monotonic_alignment import MonotonicAlignment
@@ -105,7 +106,8 @@ class PartDecoder:
         """Predict the first codebook with the AR model, see `decode`."""
 
         def run(requests: list[GenerationRequest]) -> list[list[GenerationOutput]]:
-            return generate(self.ar, requests, options.sampling, options.max_batch_tokens, make_guide(options))
+            outputs = generate(self.ar, requests, options.sampling, options.max_batch_tokens, make_guide(options))
+            return [[self._frames(output) for output in candidates] for candidates in outputs]
 
         tasks = [
             SelectionTask(self._request(job, options), job.part.symbols, job.continued_codes, job.seed) for job in jobs
@@ -138,29 +140,39 @@ class PartDecoder:
 
         def outputs() -> Iterator[GenerationOutput]:
             request = replace(self._request(job, options), seeds=[job.seed])
-            chunk = max(1, round(chunk_seconds * rate))
-            for output in engine.stream(self.ar, request, options.sampling, chunk, make_guide(options)):
+            chunk = max(1, round(chunk_seconds * rate / self.codec.merge))
+            for merged in engine.stream(self.ar, request, options.sampling, chunk, make_guide(options)):
+                output = self._frames(merged)
                 if output.ended:
                     warn_of_shortfall(text, Selected(output.codes, output.truncated), rate)
                 yield output
 
         yield from stream_codes(outputs(), fill_in, empty=job.prompt.codes[:0], lookahead=round(LOOKAHEAD * rate))
 
+    def _frames(self, output: GenerationOutput) -> GenerationOutput:
+        """Repeat the codes of an output, where frames are merged, for each frame."""
+        merge = self.codec.merge
+        spoken = None if output.spoken is None else repeat_codes(output.spoken, merge)
+        return replace(output, codes=repeat_codes(output.codes, merge), spoken=spoken)
+
     def _request(self, job: PartJob, options: SynthesisOptions) -> GenerationRequest:
         """What the engine decodes for a job; its seeds are still to be given."""
         if not options.ar_prompt and job.prompt.mode == "continuation":
             raise UserError("without the AR model's prompt (ar_prompt) no speech can be continued; give another prompt")
+        merge = self.codec.merge
         prefix = self._prefix(job.prompt) if options.ar_prompt else job.prompt.codes[:0, 0]
         text = job.joint if options.ar_prompt else job.target
-        lower, upper = self._length_bounds(job, len(prefix))
+        lower, upper = self._length_bounds(job, len(prefix) * merge)
+        # Where durations are given, their ends are rounded to groups of merged frames.
+        durations = None if job.durations is None else [frames / merge for frames in job.durations]
         return GenerationRequest(
             phonemes=text,
             prompt=prefix,
-            max_frames=upper,
+            max_frames=max(1, upper // merge),
             seeds=[],
-            min_frames=lower,
+            min_frames=max(1, lower // merge),
             text_start=len(text) - len(job.target),
-            durations=job.durations,
+            durations=durations,
         )
 
     def _prefix(self, prompt: Prompt) -> Tensor:
@@ -169,17 +181,18 @@ class PartDecoder:
         The oldest frames are cut so that the group size divides the length. EOS tokens after an untranscribed prompt
         tell the model that the text is the target's alone.
         """
-        first = prompt.codes[:, 0]
+        first = first_codes(prompt.codes[:, 0], self.codec.merge)
         first = first[len(first) % self.ar.group_size :]
         return self.ar.untranscribed_prefix(first[None])[0] if prompt.mode == "untranscribed" else first
 
     def _length_bounds(self, job: PartJob, prefix_frames: int) -> tuple[int, int]:
         """Return the fewest and the most new frames: a fast and a slow speaker's, within the models' positions."""
         if job.durations is not None:
-            frames = rounded_frames(job.durations, self.ar.group_size)
+            frames = rounded_frames(job.durations, self.ar.group_size * self.codec.merge)
             return frames, frames
         rate = self.codec.frame_rate
-        limits = (self.ar.max_frames, self.nar.max_frames)
+        ar_limit = self.ar.max_frames
+        limits = (None if ar_limit is None else ar_limit * self.codec.merge, self.nar.max_frames)
         room = [limit - prefix_frames for limit in limits if limit is not None]
         if min(room, default=1) < 1:
             raise UserError("the prompt is longer than the model has positions for; give about 3 seconds")

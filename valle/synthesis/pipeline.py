@@ -353,7 +353,7 @@ class TTS:
                 parts = [Part(list(encoded.symbols), "none")]
             if durations is not None and isinstance(self.ar, PhonemeStreamAR):
                 ids = torch.tensor(encoded.ids)
-                check_durations(durations[index], ids, self.ar.roles, self.ar.group_size)
+                check_durations(durations[index], ids, self.ar.roles, self.ar.group_size * self.codec.merge)
             for number, part in enumerate(parts):
                 joint = self.units.join(list(prompt.symbols), part.symbols)
                 jobs.append(

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from valle.codec.merging import first_codes, split_name
 from valle.data.datamodule import Batch
 from valle.errors import UserError
 from valle.extensions.guided_attention import GuidedAttention, spoken_phonemes
@@ -79,6 +80,7 @@ class ARModule(BaseModule):
         )
         if phoneme_stream and data.bpe is not None:
             raise UserError(f"{option('phoneme_stream')} true: needs phonemes; leave --data.init_args.bpe out")
+        _, self.merge = split_name(data.codec)
         kind: Callable[..., AR] = AR
         if phoneme_stream:
             kind = partial(PhonemeStreamAR, vocabulary=data.vocabulary)
@@ -97,9 +99,12 @@ class ARModule(BaseModule):
     def max_utterance_frames(self) -> int | None:
         """Frames of the longest utterance that the model has positions for; None: any number."""
         frames = self.model.max_frames
-        if frames is None or not self.hparams["untranscribed_prompt_prob"]:
+        if frames is None:
+            return None
+        frames *= self.merge
+        if not self.hparams["untranscribed_prompt_prob"]:
             return frames
-        return frames - self.hparams["prompt_frames"] - self.hparams["group_size"]
+        return frames - self.hparams["prompt_frames"] - self.hparams["group_size"] * self.merge
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compute the loss of a batch, with untranscribed prompts in some steps."""
@@ -113,24 +118,25 @@ class ARModule(BaseModule):
     def _loss(self, batch: Batch, split: str, untranscribed: bool) -> Tensor:
         """Compute and log the loss of a batch; the result includes the guided attention loss."""
         group_size = self.hparams["group_size"]
-        trimmed, lengths = trim_to_whole_groups(batch.codes, batch.code_lengths, group_size)
-        codes = trimmed[..., 0]
+        trimmed, lengths = trim_to_whole_groups(batch.codes, batch.code_lengths, group_size * self.merge)
+        # Trimming removed frames from the start, and phoneme times move by as many.
+        starts = (batch.starts - (batch.code_lengths - lengths)[:, None]) // self.merge
+        codes = first_codes(trimmed[..., 0], self.merge)
+        lengths = lengths // self.merge
         offsets = torch.zeros_like(lengths)
         ignored = None
         if untranscribed:
             codes, ignored, offsets = prepend_untranscribed_prompts(
                 codes,
                 lengths,
-                batch.prompts,
-                batch.prompt_lengths,
+                None if batch.prompts is None else first_codes(batch.prompts, self.merge),
+                None if batch.prompt_lengths is None else batch.prompt_lengths // self.merge,
                 group_size=group_size,
-                max_frames=self.hparams["prompt_frames"],
+                max_frames=self.hparams["prompt_frames"] // self.merge,
                 eos=self.model.eos,
             )
         weight = self._guidance_weight() if split == "train" else 0.0
         text = Padded(batch.phonemes, batch.phoneme_lengths)
-        # Trimming removed frames from the start, and phoneme times move by as many.
-        starts = batch.starts - (batch.code_lengths - lengths)[:, None]
         with GuidedAttention(self.model, weight > 0) as guide:
             if isinstance(self.model, PhonemeStreamAR):
                 stream = self._phoneme_stream(text, starts, lengths, offsets, codes.shape[1])

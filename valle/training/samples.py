@@ -9,6 +9,7 @@ from torch import Tensor
 
 from valle import codec
 from valle.codec import Codec
+from valle.codec.merging import first_codes, repeat_codes
 from valle.data.loader import Batch
 from valle.generation.engine import generate
 from valle.generation.request import GenerationRequest
@@ -63,11 +64,12 @@ class SampleCallback(L.Callback):
     def _continue(self, module: ARModule, phonemes: Tensor, codes: Tensor, prompt: int) -> Tensor:
         """Continue the prompt, and return both, (time, 1): the first codebook only."""
         size = module.hparams["group_size"]
-        prefix = codes[0, : prompt // size * size, 0]
-        bound = 2 * codes.shape[1] // size * size
+        first = first_codes(codes[0, :, 0], module.merge)
+        prefix = first[: prompt // module.merge // size * size]
+        bound = 2 * len(first) // size * size
         request = GenerationRequest(phonemes[0], prefix, max_frames=bound, seeds=[0])
         ((sampled,),) = generate(module.model, [request], Sampling(top_p=SPEECH_TOP_P))
-        return torch.cat((prefix.cpu(), sampled.codes))[:, None]
+        return repeat_codes(torch.cat((prefix.cpu(), sampled.codes)), module.merge)[:, None]
 
     def _fill_in(self, module: NARModule, phonemes: Tensor, codes: Tensor, prompt: int) -> Tensor:
         """Fill in the codebooks after the first, which is the recording's: (time, codebook)."""
@@ -86,8 +88,9 @@ class SampleCallback(L.Callback):
         size = module.hparams["group_size"]
         length = torch.tensor([phonemes.shape[1]], device=phonemes.device)
         text = model.embed_phonemes(phonemes, length).values
-        frames = codes.shape[1] // size * size
-        sequence = torch.cat((text, model.embed_groups(codes[:, :frames, 0])), dim=1)
+        first = first_codes(codes[..., 0], module.merge)
+        frames = first.shape[1] // size * size
+        sequence = torch.cat((text, model.embed_groups(first[:, :frames])), dim=1)
         start = text.shape[1]
         maps = [
             model.transformer.attention_map(sequence, layer, causal=True)[0, start:, :start]
