@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from valle.aliases import rename_hyper_parameters, rename_weights
+from valle.codec.merging import split_name
 from valle.errors import UserError
 from valle.extensions.latent_regression import LatentRegressionNAR
 from valle.extensions.phoneme_stream import PhonemeStreamAR
@@ -111,7 +112,10 @@ def _build_model(h: dict[str, Any]) -> AR | NAR:
     if "group_size" in h:
         sizes |= {"group_size": h["group_size"], "tie_embeddings": h["tie_embeddings"]}
         # Earlier checkpoints have no such hyper-parameter.
-        return PhonemeStreamAR(vocabulary=h["vocabulary"], **sizes) if h.get("phoneme_stream") else AR(**sizes)
+        if h.get("phoneme_stream"):
+            code_rate = h["frame_rate"] / split_name(h["codec"])[1]
+            return PhonemeStreamAR(vocabulary=h["vocabulary"], code_rate=code_rate, **sizes)
+        return AR(**sizes)
     sizes["num_codebooks"] = h["num_codebooks"]
     # Earlier checkpoints have no such hyper-parameter.
     sizes["text_condition"] = h.get("text_condition", True)

@@ -38,6 +38,7 @@ def model(group_size: int = 2, seed: int = 0) -> PhonemeStreamAR:
     torch.manual_seed(seed)
     ar = PhonemeStreamAR(
         vocabulary=VOCABULARY,
+        code_rate=50.0,
         vocabulary_size=len(VOCABULARY),
         config=CONFIG,
         codebook_size=50,
@@ -110,6 +111,37 @@ def test_codes_are_the_same_in_a_batch_as_alone() -> None:
         alone = decode(ar, one)
         assert torch.equal(alone.codes, candidates[0].codes)
         assert torch.equal(alone.spoken, candidates[0].spoken)  # type: ignore[arg-type]
+
+
+def test_no_phoneme_or_pause_lasts_longer_than_half_a_second() -> None:
+    """With a model that never moves on by itself, nor predicts EOS."""
+    ar = model()
+    with torch.no_grad():
+        ar.stream_head.weight.zero_()
+        ar.head.weight[ar.eos] = 0
+        ar.transformer.norm.bias.fill_(1.0)
+        ar.head.weight[:20] += 1
+    text = "ab, c."
+    outputs = {seed: decode(ar, request(text, 1000, seed)) for seed in range(5)}
+    assert not any(output.truncated for output in outputs.values())
+
+    class Stuck(MonotonicAlignment):
+        def _advance(self, logits: torch.Tensor, active: torch.Tensor) -> None:
+            logits = torch.full_like(logits, -20.0).scatter(1, self._present()[:, None], 20.0)
+            super()._advance(logits, active)
+
+    ((output,),) = generate(ar, [request(text, 1000)], Sampling(), make_guide=lambda a, s: Stuck(a, s, Sampling()))
+    assert not output.truncated
+    assert output.spoken is not None
+    counts = torch.bincount(output.spoken + 1, minlength=7).tolist()
+    # 12 groups of 2 codes at 50 codes per second.
+    assert set(counts) <= {0, 24}
+    assert [text[index] for index in range(6) if counts[index + 1]] in (
+        list("abc."),
+        list("ab,c."),
+        list("abc"),
+        list("ab,c"),
+    )
 
 
 @torch.no_grad()
@@ -272,7 +304,13 @@ def test_new_model_computes_what_the_model_without_a_stream_computes() -> None:
     torch.manual_seed(0)
     plain = sharpen(AR(len(VOCABULARY), CONFIG, codebook_size=50, group_size=2, tie_embeddings=False)).eval()
     ar = PhonemeStreamAR(
-        vocabulary=VOCABULARY, vocabulary_size=16, config=CONFIG, codebook_size=50, group_size=2, tie_embeddings=False
+        vocabulary=VOCABULARY,
+        code_rate=50.0,
+        vocabulary_size=16,
+        config=CONFIG,
+        codebook_size=50,
+        group_size=2,
+        tie_embeddings=False,
     ).eval()
     ar.load_state_dict(plain.state_dict(), strict=False)
     text, codes, spoken = random_ids(1, 6, high=16), random_ids(1, 8, high=49), random_ids(1, 5, high=16)

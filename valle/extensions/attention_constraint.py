@@ -65,6 +65,10 @@ class AttentionConstraint:
         self.add_rows(slots, phonemes.shape[1], request.text_start)
         return self.model.prefill(phonemes, lengths[0], prompt, lengths[1], cache)
 
+    def must_end(self) -> Tensor:
+        """Return that no row has to end, (slots,) bool."""
+        return torch.zeros_like(self.position, dtype=torch.bool)
+
     def spoken(self, slot: int, steps: int, text_start: int) -> None:
         """Return None: the present symbol is that of the attention, which is ahead of what is spoken."""
 

@@ -10,7 +10,7 @@ or repeated, EOS comes after the last one only, and the durations of phonemes ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,9 @@ from valle.models.sequence import Padded
 if TYPE_CHECKING:
     from valle.extensions.phoneme_stream import PhonemeStreamAR
 
+# Maximum duration of a phoneme or a pause that is not given, in seconds, at speed 1. In a pause that goes on, a small
+# model begins to repeat the sentence.
+MAX_DURATION = 0.5
 # Keeps the noise of phonemes apart from that of codes. Generators use 32 bits of a seed.
 STREAM_SEED = 2**30 + 1
 
@@ -107,21 +110,26 @@ class MonotonicAlignment:
 
     Attributes:
         cache_dtype: Dtype of the `KVCache` that a step reads.
+        max_steps_in_state: Steps after which a row must move on, or end.
         state: (slots,) present state of each row's path.
         history: (slots, steps) state of each step.
     """
 
     def __init__(self, model: AR, slots: int, sampling: Sampling, speed: float = 1.0) -> None:
-        self.model: PhonemeStreamAR = model  # type: ignore[assignment]
+        model = cast("PhonemeStreamAR", model)
+        self.model = model
         self.speed = speed
         self.cache_dtype = model.cache_dtype
         device = model.code_embedding.weight.device
         self.paths: list[Path | None] = [None] * slots
         self.random = sampling.is_random
+        self.max_steps_in_state = max(1, round(MAX_DURATION / speed * model.code_rate / model.group_size))
         self.state = torch.zeros(slots, dtype=torch.long, device=device)
         self.steps = torch.zeros(slots, dtype=torch.long, device=device)
         self.max_steps = torch.zeros(slots, dtype=torch.long, device=device)
+        self.steps_in_state = torch.zeros(slots, dtype=torch.long, device=device)
         self.arrived = torch.zeros(slots, dtype=torch.bool, device=device)
+        self.overdue = torch.zeros(slots, dtype=torch.bool, device=device)
         self.noise = torch.zeros(slots, 0, device=device)
         # State of each step where durations are given, else -1.
         self.given = torch.zeros(slots, 0, dtype=torch.long, device=device)
@@ -190,6 +198,8 @@ class MonotonicAlignment:
             self.paths[slot] = path
         self.state[slots] = state
         self.steps[slots] = 0
+        self.steps_in_state[slots] = 0
+        self.overdue[slots] = False
         self.max_steps[slots] = steps
         self.arrived[slots] = False
         self.given[slots] = -1
@@ -201,13 +211,18 @@ class MonotonicAlignment:
     def select_rows(self, rows: Tensor) -> None:
         """Continue with these rows, (rows,) indices."""
         self.paths = [self.paths[row] for row in rows.tolist()]
-        for name in ("state", "steps", "max_steps", "arrived", "noise", "given", "history"):
+        names = ("state", "steps", "max_steps", "steps_in_state", "arrived", "overdue", "noise", "given", "history")
+        for name in names:
             setattr(self, name, getattr(self, name)[rows])
         self._collect_paths()
 
     def may_end(self) -> Tensor:
         """Return which rows have spoken their last phoneme in an earlier step, (slots,) bool."""
         return self.arrived
+
+    def must_end(self) -> Tensor:
+        """Return which rows have been in their last state for too long, (slots,) bool."""
+        return self.overdue
 
     def spoken(self, slot: int, steps: int, text_start: int) -> Tensor:
         """Return which symbol of the target each step of a row spoke, (steps,); -1 before the first."""
@@ -232,7 +247,9 @@ class MonotonicAlignment:
         present = self.state[:, None]
         states = torch.arange(self.ids.shape[1], device=logits.device)
         reach = self.reach.gather(1, present)
-        allowed = (states >= present) & (states <= reach)
+        long = self.steps_in_state >= self.max_steps_in_state
+        stays = (states == present) & ~(long[:, None] & (reach > present))
+        allowed = stays | (states > present) & (states <= reach)
         probabilities = logits.gather(1, self.ids).masked_fill(~allowed, -torch.inf).softmax(-1)
         if self.speed != 1:
             stay = probabilities.gather(1, present)
@@ -251,6 +268,10 @@ class MonotonicAlignment:
         given = self.given.gather(1, step)[:, 0]
         following = torch.where(given >= 0, given, following)
         self.arrived = torch.where(active, remaining == 0, self.arrived)
+        at_end = (remaining == 0) & (reach[:, 0] == self.state)
+        self.overdue = torch.where(active, long & at_end & (given < 0), self.overdue)
+        same = (following == self.state) & (self.steps > 0)
+        self.steps_in_state = torch.where(active, torch.where(same, self.steps_in_state + 1, 1), self.steps_in_state)
         self.state = torch.where(active, following, self.state)
         # A row that has ended and was not removed yet has no step left.
         written = (active & (self.steps < self.noise.shape[1]))[:, None]

@@ -51,11 +51,13 @@ class PhonemeStreamAR(AR):
 
     Args:
         vocabulary: Symbols of the text.
+        code_rate: Codes of the first codebook per second.
         **sizes: See `AR`.
     """
 
-    def __init__(self, *, vocabulary: Sequence[str], **sizes: Any) -> None:
+    def __init__(self, *, vocabulary: Sequence[str], code_rate: float, **sizes: Any) -> None:
         super().__init__(**sizes)
+        self.code_rate = code_rate
         self.roles = symbol_roles(vocabulary)
         dim = self.config.dim
         self.stream_embedding = nn.Embedding(len(vocabulary), dim)

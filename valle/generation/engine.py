@@ -164,6 +164,9 @@ class DecodeBatch:
                 if self.guide is not None:
                     early = early | ~self.guide.may_end()
                 logits[:, eos].masked_fill_(early, -torch.inf)
+                if self.guide is not None:
+                    ends = self.guide.must_end() & ~early
+                    logits[:, :eos].masked_fill_(ends[:, None], -torch.inf)
             else:
                 # EOS fills a whole group, so only the first code of a group can be one.
                 logits[:, eos] = -torch.inf

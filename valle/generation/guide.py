@@ -31,6 +31,10 @@ class StepGuide(StepBackend, Protocol):
         """Return in which slots EOS may be sampled, (slots,) bool."""
         ...
 
+    def must_end(self) -> Tensor:
+        """Return in which slots EOS is to be sampled, (slots,) bool."""
+        ...
+
     def spoken(self, slot: int, steps: int, text_start: int) -> Tensor | None:
         """Return the symbol of the target that each step of a slot spoke, (steps,); -1: none. None: not followed."""
 

@@ -83,7 +83,7 @@ class ARModule(BaseModule):
         _, self.merge = split_name(data.codec)
         kind: Callable[..., AR] = AR
         if phoneme_stream:
-            kind = partial(PhonemeStreamAR, vocabulary=data.vocabulary)
+            kind = partial(PhonemeStreamAR, vocabulary=data.vocabulary, code_rate=data.frame_rate / self.merge)
         build = partial(
             kind,
             vocabulary_size=len(data.vocabulary),
