@@ -14,7 +14,14 @@ from tests.conftest import random_ids, sharpen
 from valle.data.loader import NEVER
 from valle.errors import UserError
 from valle.extensions.monotonic_alignment import MonotonicAlignment, align_prompt
-from valle.extensions.phoneme_path import Path, Role, check_durations, phonemes_of_groups, symbol_roles
+from valle.extensions.phoneme_path import (
+    Path,
+    Role,
+    check_durations,
+    phonemes_of_groups,
+    scaled_durations,
+    symbol_roles,
+)
 from valle.extensions.phoneme_stream import PhonemeStream, PhonemeStreamAR
 from valle.generation.engine import generate
 from valle.generation.request import GenerationOutput, GenerationRequest
@@ -233,26 +240,11 @@ def test_durations_that_do_not_fit_the_text_are_refused() -> None:
     check_durations([0, 2, 0, 2, 0], ids("a b."), ROLES, 2)
 
 
-def test_speed_changes_the_durations() -> None:
-    ar = model()
-    with torch.no_grad():
-        # A step moves on with probability 0.5.
-        ar.stream_head.weight.zero_()
-
-    def steps(speed: float) -> float:
-        counts = []
-        for seed in range(30):
-            guide = MonotonicAlignment(ar, 1, Sampling(), speed)
-            item = request("abcdefghij", 400, seed)
-            guide.prefill([0], item, KVCache(CONFIG, 1, 300, like=torch.empty(0)))
-            while int(guide.state) < 10:
-                guide._advance(torch.zeros(1, len(VOCABULARY)), torch.ones(1, dtype=torch.bool))
-            counts.append(int(guide.steps))
-        return sum(counts) / len(counts)
-
-    assert steps(1.0) == pytest.approx(20, rel=0.15)
-    assert steps(0.5) == pytest.approx(40, rel=0.15)
-    assert steps(2.0) == 10
+def test_scaled_durations_are_those_of_the_speech_with_a_group_for_each_phoneme() -> None:
+    text = ids("ab, c")
+    spoken = torch.tensor([-1, -1, 0, 0, 1, 1, 2, 2, 2, 2, 4, 4])
+    assert scaled_durations(spoken, text, ROLES, 2.0, 2) == [4, 4, 4, 8, 0, 4]
+    assert scaled_durations(spoken, text, ROLES, 0.5, 2) == [1, 2, 2, 2, 0, 2]
 
 
 @pytest.mark.parametrize("group_size", [1, 2])

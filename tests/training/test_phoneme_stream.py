@@ -70,6 +70,12 @@ def test_durations_are_a_result_and_can_be_given(stream_run: Path) -> None:
     assert again.durations is not None
     assert [frames for _, frames in again.durations] == durations
     assert not again.truncated
+    (usual,) = tts.synthesize_batch([text], prompts[:1], [0])
+    (slow,) = tts.synthesize_batch([text], prompts[:1], [0], speed=0.5)
+    assert usual.durations is not None
+    assert slow.durations == [(symbol, 2 * frames) for symbol, frames in usual.durations]
+    with pytest.raises(UserError, match="nothing is streamed"):
+        list(tts.stream(text, prompts[0], speed=0.5))
     with pytest.raises(UserError, match="for a text of"):
         tts.synthesize_batch([text], prompts[:1], [0], durations=[[1, 2, 3]])
     with pytest.raises(UserError, match="phoneme stream"):

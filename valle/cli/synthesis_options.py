@@ -62,7 +62,7 @@ def add_synthesis_options(parser: argparse.ArgumentParser) -> None:
         "--speed",
         type=float,
         default=1.0,
-        help="0.25 to 4: above 1 faster speech, for models with a phoneme stream (VALL-E R)",
+        help="divides durations, 0.25 to 4, for models with a phoneme stream (VALL-E R); decodes twice",
     )
     rest = parser.add_argument_group("the other codebooks (NAR model)")
     rest.add_argument(

@@ -26,7 +26,7 @@ from valle.models.sequence import Padded
 if TYPE_CHECKING:
     from valle.extensions.phoneme_stream import PhonemeStreamAR
 
-# Maximum duration of a phoneme or a pause that is not given, in seconds, at speed 1. In a pause that goes on, a small
+# Maximum duration of a phoneme or a pause that is not given, in seconds. In a pause that goes on, a small
 # model begins to repeat the sentence.
 MAX_DURATION = 0.5
 # Keeps the noise of phonemes apart from that of codes. Generators use 32 bits of a seed.
@@ -106,7 +106,6 @@ class MonotonicAlignment:
         model: The model.
         slots: Number of rows of the batch.
         sampling: Whether moves are sampled, or the most likely one is taken.
-        speed: Factor of the probability to move on.
 
     Attributes:
         cache_dtype: Dtype of the `KVCache` that a step reads.
@@ -115,15 +114,14 @@ class MonotonicAlignment:
         history: (slots, steps) state of each step.
     """
 
-    def __init__(self, model: AR, slots: int, sampling: Sampling, speed: float = 1.0) -> None:
+    def __init__(self, model: AR, slots: int, sampling: Sampling) -> None:
         model = cast("PhonemeStreamAR", model)
         self.model = model
-        self.speed = speed
         self.cache_dtype = model.cache_dtype
         device = model.code_embedding.weight.device
         self.paths: list[Path | None] = [None] * slots
         self.random = sampling.is_random
-        self.max_steps_in_state = max(1, round(MAX_DURATION / speed * model.code_rate / model.group_size))
+        self.max_steps_in_state = max(1, round(MAX_DURATION * model.code_rate / model.group_size))
         self.state = torch.zeros(slots, dtype=torch.long, device=device)
         self.steps = torch.zeros(slots, dtype=torch.long, device=device)
         self.max_steps = torch.zeros(slots, dtype=torch.long, device=device)
@@ -251,12 +249,6 @@ class MonotonicAlignment:
         stays = (states == present) & ~(long[:, None] & (reach > present))
         allowed = stays | (states > present) & (states <= reach)
         probabilities = logits.gather(1, self.ids).masked_fill(~allowed, -torch.inf).softmax(-1)
-        if self.speed != 1:
-            stay = probabilities.gather(1, present)
-            move = ((1 - stay) * self.speed).clamp(max=1)
-            # Where a step cannot move, there is nothing to scale.
-            scaled = torch.where(states == present, 1 - move, probabilities * move / (1 - stay).clamp(min=1e-9))
-            probabilities = torch.where(reach > present, scaled, probabilities)
         step = self.steps.clamp(max=max(0, self.noise.shape[1] - 1))[:, None]
         if self.random:
             following = sample_inverse_cdf(probabilities, self.noise.gather(1, step)[:, 0])

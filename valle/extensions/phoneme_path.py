@@ -127,6 +127,23 @@ def rounded_frames(durations: Sequence[float], group_size: int) -> int:
     return int(_rounded_ends(durations, group_size)[-1]) * group_size
 
 
+def scaled_durations(
+    spoken: Tensor, phonemes: Tensor, roles: Sequence[Role], factor: float, group_size: int
+) -> list[float]:
+    """Return the durations of speech, as `check_durations` takes them, multiplied by a factor.
+
+    Args:
+        spoken: (time,) index of the symbol in each frame, -1 before the first.
+        phonemes: (symbols,) ids of the text.
+        roles: Of each id.
+        factor: The factor; phonemes have at least one group.
+        group_size: Frames of a group.
+    """
+    frames = factor * torch.bincount(spoken + 1, minlength=len(phonemes) + 1)
+    least = [0, *(group_size if roles[index] == Role.PHONEME else 0 for index in phonemes.tolist())]
+    return [max(float(count), float(bound)) for count, bound in zip(frames, least, strict=True)]
+
+
 def check_durations(durations: Sequence[int], phonemes: Tensor, roles: Sequence[Role], group_size: int) -> None:
     """Check durations that are given for a text.
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -14,8 +13,8 @@ from valle.codec import Codec
 from valle.codec.merging import first_codes, repeat_codes
 from valle.errors import UserError
 from valle.extensions.attention_constraint import AttentionConstraint
-from valle.extensions.monotonic_alignment import MonotonicAlignment
-from valle.extensions.phoneme_path import rounded_frames
+from valle.extensions.phoneme_path import rounded_frames, scaled_durations
+from valle.extensions.phoneme_stream import PhonemeStreamAR
 from valle.generation import engine
 from valle.generation.engine import generate
 from valle.generation.guide import MakeGuide
@@ -50,11 +49,7 @@ class DecodedPart:
 
 def make_guide(options: SynthesisOptions) -> MakeGuide | None:
     """Return what makes the guide of a batch of the AR model; None: the model's own, if any."""
-    if options.attention_constraint:
-        return AttentionConstraint
-    if options.speed != 1:
-        return partial(MonotonicAlignment, sampling=options.sampling, speed=options.speed)
-    return None
+    return AttentionConstraint if options.attention_constraint else None
 
 
 @dataclass(frozen=True)
@@ -114,7 +109,33 @@ class PartDecoder:
         ]
         # A selection would change given durations.
         selector = FirstCandidate() if any(job.durations is not None for job in jobs) else self.selector
-        return generate_and_select(tasks, run, selector, candidates=options.candidates, attempts=attempts)
+        results = generate_and_select(tasks, run, selector, candidates=options.candidates, attempts=attempts)
+        return results if options.speed == 1 else self._at_speed(jobs, results, run, options)
+
+    def _at_speed(
+        self,
+        jobs: Sequence[PartJob],
+        results: list[list[Selected]],
+        run: Callable[[list[GenerationRequest]], list[list[GenerationOutput]]],
+        options: SynthesisOptions,
+    ) -> list[list[Selected]]:
+        """Decode all results again, with their durations divided by the speed."""
+        ar = self.ar
+        assert isinstance(ar, PhonemeStreamAR)
+        group_size = ar.group_size * self.codec.merge
+        requests = []
+        for job, row in zip(jobs, results, strict=True):
+            for number, selected in enumerate(row):
+                assert selected.spoken is not None
+                durations = scaled_durations(selected.spoken, job.target, ar.roles, 1 / options.speed, group_size)
+                request = self._request(replace(job, durations=durations), options)
+                requests.append(replace(request, seeds=[job.seed + number]))
+        outputs = iter(run(requests))
+        again = []
+        for row in results:
+            decoded = [next(outputs)[0] for _ in row]
+            again.append([Selected(output.codes, output.truncated, spoken=output.spoken) for output in decoded])
+        return again
 
     @torch.inference_mode()
     def stream(
@@ -131,6 +152,10 @@ class PartDecoder:
         Yields:
             New codes (time, codebook), and whether they are the last.
         """
+        if options.speed != 1:
+            raise UserError(
+                f"speed {options.speed}: durations must be known before, so nothing is streamed; leave it out"
+            )
         rate = self.codec.frame_rate
 
         def fill_in(done: Tensor, first: Tensor) -> Tensor:

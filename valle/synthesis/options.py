@@ -19,8 +19,9 @@ class SynthesisOptions:
         attention_constraint: Whether the AR model's attention to the text moves forward only
             (`valle.extensions.attention_constraint`), for models trained with guided attention. Steps are then not
             compiled.
-        speed: Factor of the probability that a step moves to the next phoneme, for models with a phoneme stream
-            (`valle.extensions.monotonic_alignment`): above 1 speech is faster, below 1 slower.
+        speed: Divisor of the durations of all phonemes and pauses, for models with a phoneme stream
+            (`valle.extensions.phoneme_stream`). What was decoded is decoded again with these durations, so that nothing
+            can be streamed.
         attempts: Candidates of the first codebook for each result, of which the best by their phones is selected
             (`valle.synthesis.selection`). None: `valle.synthesis.pipeline.ATTEMPTS` where codes stand for phones, the
             text is phonemes and sampling is random, else 1. With 1, nothing is selected or sampled again.

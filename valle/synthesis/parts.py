@@ -44,7 +44,7 @@ class PartJob:
     prompt: Prompt
     seed: int
     first: Tensor | None = None
-    durations: Sequence[int] | None = None
+    durations: Sequence[float] | None = None
 
     @property
     def continued_codes(self) -> Tensor:
