@@ -72,9 +72,7 @@ class DecodeBatch:
         weight = model.code_embedding.weight
         device = weight.device
         group_size = model.group_size
-        self.guide: StepGuide | None = (
-            model.make_guide(slots, sampling) if make_guide is None else make_guide(model, slots)
-        )
+        self.guide: StepGuide | None = make_guide(model, slots) if make_guide else model.make_guide(slots, sampling)
         dtype = model.cache_dtype if self.guide is None else self.guide.cache_dtype
         like = weight.new_empty(0, dtype=dtype)
         self.cache = KVCache(model.config, slots, max_length, like=like)
