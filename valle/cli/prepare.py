@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from valle.cli import prepare_corpora, prepare_selections
+from valle.cli import prepare_corpora, prepare_preferences, prepare_selections
 from valle.cli.common import Parser, run
 from valle.devices import check_seed
 from valle.errors import UserError
@@ -24,6 +24,7 @@ def _parser() -> Parser:
     prepare_selections.add_commands(commands)
     _add_annotations(commands)
     _add_derived_data(commands)
+    prepare_preferences.add_commands(commands)
     return parser
 
 

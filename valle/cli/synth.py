@@ -38,6 +38,12 @@ def _parser() -> Parser:
         action="store_true",
         help="the first codebook is that of each utterance's recording, not the AR model's (VALL-E, table 4)",
     )
+    data.add_argument(
+        "--save-samples",
+        action="store_true",
+        help="with --attempts 1: also write samples.jsonl, the codes as the AR model sampled them, for valle-prepare "
+        "preferences",
+    )
     return parser
 
 
@@ -109,6 +115,10 @@ def _check_arguments(args: argparse.Namespace) -> None:
         raise UserError("--ids goes with --text-file")
     if min(args.num_candidates, args.batch_size, 1 if args.attempts is None else args.attempts) < 1:
         raise UserError("--num-candidates, --batch-size and --attempts must be at least 1")
+    if args.save_samples and (args.data is None or args.attempts != 1 or args.true_first_codes):
+        raise UserError(
+            "--save-samples goes with --data and --attempts 1: with more, codes of several candidates are joined"
+        )
     if args.data is not None:
         if args.voice is not None or args.prompt is not None:
             raise UserError("--data has prompts of its own; leave --prompt and --voice out")
@@ -200,6 +210,7 @@ def _synthesize_data(args: argparse.Namespace, options: SynthesisOptions) -> Non
         limit=args.limit,
         seed=args.seed,
         synthesis=options,
+        save_samples=args.save_samples,
     )
     done = synthesize_test_set(_load(args), args.data, args.output_dir, test_set_options)
     print(f"{args.output_dir}: {done} utterances synthesized")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from valle.data import kaldi
 from valle.data.kaldi import Utterance
 from valle.data.phoneme_timing import symbol_starts
 from valle.devices import MAX_SEED
+from valle.evaluation.preferences import SAMPLES, Sample
 from valle.evaluation.test_set import (
     CODES,
     PROMPT_SECONDS,
@@ -31,6 +32,7 @@ from valle.optional import require
 from valle.synthesis.options import SynthesisOptions
 from valle.synthesis.pipeline import TTS
 from valle.synthesis.prompt import Prompt
+from valle.synthesis.selection import SampledSequence
 from valle.synthesis.speech import Speech
 from valle.text.encoded import EncodedText
 
@@ -51,6 +53,7 @@ class TestSetOptions:
         limit: Number of utterances, evenly spread over the set; None: all.
         seed: Of the first utterance; each of the next has a seed of its own.
         synthesis: How each text is synthesized.
+        save_samples: Whether samples.jsonl is written, for `valle-prepare preferences`.
     """
 
     __test__ = False  # not a test class of pytest
@@ -63,14 +66,15 @@ class TestSetOptions:
     limit: int | None = None
     seed: int = 0
     synthesis: SynthesisOptions = field(default_factory=SynthesisOptions)
+    save_samples: bool = False
 
 
 def synthesize_test_set(tts: TTS, source: Path, output: Path, options: TestSetOptions) -> int:
     """Synthesize the items of a test set that have no audio yet.
 
     Writes `output/<id>.wav`, of several candidates `<id>-1.wav` and so on; beside them `codes/` (time, codebook),
-    `prompts/`, prompts.scp and speech.jsonl. A continuation is written with its prompt before it, as the papers score
-    it.
+    `prompts/`, prompts.scp and speech.jsonl; with `save_samples` also samples.jsonl, without the texts that are split
+    into parts. A continuation is written with its prompt before it, as the papers score it.
 
     Args:
         tts: The model.
@@ -105,9 +109,23 @@ def synthesize_test_set(tts: TTS, source: Path, output: Path, options: TestSetOp
                 results = with_prompts(tts, prompts, results, candidates)
             paths = [path for _, item in batch for path in files[item.id]]
             for path, speech, prompt_seconds in zip(paths, results, lengths, strict=True):
+                if options.save_samples and speech.sampled is not None:
+                    append_line(output / SAMPLES, _sample_line(path, speech, speech.sampled, tts))
                 write_speech(path, speech, real_time_factor, prompt_seconds)
             progress.advance(task, len(batch))
     return len(missing)
+
+
+def _sample_line(path: Path, speech: Speech, sampled: SampledSequence, tts: TTS) -> str:
+    """Return the line in samples.jsonl of an audio file."""
+    sample = Sample(
+        file=path.name,
+        phonemes=[tts.vocabulary.symbols[index] for index in sampled.phonemes.tolist()],
+        prefix=sampled.prefix.tolist(),
+        codes=sampled.codes.tolist(),
+        truncated=speech.truncated,
+    )
+    return json.dumps(asdict(sample), ensure_ascii=False)
 
 
 def read_prompt(tts: TTS, choice: PromptChoice, recording: Path, voice_alone: bool) -> Prompt:

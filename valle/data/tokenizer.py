@@ -12,8 +12,9 @@ import math
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ class Tokenizer:
         with Progress(*columns) as progress:
             task = progress.add_task("", total=total)
             for shard, utterances in shards.items():
-                self._write_shard(shard, utterances, lambda count: progress.advance(task, count))
+                write_shard(self.output, shard, self._cut_batches(utterances, partial(progress.advance, task)))
         return total
 
     def _check_same_config(self, existing: TokensConfig) -> None:
@@ -121,40 +122,12 @@ class Tokenizer:
         """The utterances of a shard."""
         return self.utterances[shard * self.config.shard_size :][: self.config.shard_size]
 
-    def _write_shard(self, shard: int, utterances: list[Utterance], advance: Callable[[int], None]) -> None:
-        """Write one shard; `advance` receives the number of utterances after each batch."""
-        from lhotse.shar import SharWriter
-
-        suffix = f".{shard:06d}"
-        folder = self.output / f".shard{suffix}.partial"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        symbols: set[str] = set()
-        durations: list[float] = []
-        try:
-            with SharWriter(folder, {"codes": "numpy"}, shard_size=None, shard_suffix=suffix) as writer:
-                for start in range(0, len(utterances), BATCH_SIZE):
-                    batch = utterances[start : start + BATCH_SIZE]
-                    for cut in self._cuts(batch):
-                        writer.write(cut)
-                        symbols.update(cut.custom["phonemes"])
-                        durations.append(cut.duration)
-                    advance(len(batch))
-            for file in sorted(folder.iterdir()):
-                if file.suffix == ".gz":
-                    _clear_gzip_time(file)
-                os.replace(file, self.output / file.name)
-        except OSError as error:
-            raise UserError(f"{self.output}: cannot be written ({error.strerror or error})") from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        summary = {
-            "utterances": len(utterances),
-            "seconds": round(sum(durations), 3),
-            "symbols": sorted(symbols),
-            "by_second": _by_second(durations),
-        }
-        write_text(marker_path(self.output, shard), json.dumps(summary, ensure_ascii=False) + "\n")
+    def _cut_batches(self, utterances: list[Utterance], advance: Callable[[int], None]) -> Iterator[Any]:
+        """Lhotse cuts of utterances; `advance` receives the number of utterances after each batch."""
+        for start in range(0, len(utterances), BATCH_SIZE):
+            batch = utterances[start : start + BATCH_SIZE]
+            yield from self._cuts(batch)
+            advance(len(batch))
 
     def _cuts(self, utterances: list[Utterance]) -> Iterator[Any]:
         """Lhotse cuts of a batch of utterances."""
@@ -208,6 +181,48 @@ class Tokenizer:
         waveforms = [audio.read(p.path, sample_rate, start=p.start, end=p.end).samples for p in prompts.values()]
         codes = self.codec.encode_batch(waveforms, sample_rate)
         return {key: prompt_codes[:, 0].tolist() for key, prompt_codes in zip(prompts, codes, strict=True)}
+
+
+def write_shard(output: Path, shard: int, cuts: Iterable[Any]) -> None:
+    """Write one shard of a folder of tokens, its marker last.
+
+    Args:
+        output: Folder of tokens.
+        shard: Number of the shard.
+        cuts: Lhotse cuts with `codes`, and with `phonemes` in `custom`.
+
+    Raises:
+        UserError: The folder cannot be written.
+    """
+    from lhotse.shar import SharWriter
+
+    suffix = f".{shard:06d}"
+    folder = output / f".shard{suffix}.partial"
+    shutil.rmtree(folder, ignore_errors=True)
+    symbols: set[str] = set()
+    durations: list[float] = []
+    try:
+        folder.mkdir(parents=True)
+        with SharWriter(folder, {"codes": "numpy"}, shard_size=None, shard_suffix=suffix) as writer:
+            for cut in cuts:
+                writer.write(cut)
+                symbols.update(cut.custom["phonemes"])
+                durations.append(cut.duration)
+        for file in sorted(folder.iterdir()):
+            if file.suffix == ".gz":
+                _clear_gzip_time(file)
+            os.replace(file, output / file.name)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    summary = {
+        "utterances": len(durations),
+        "seconds": round(sum(durations), 3),
+        "symbols": sorted(symbols),
+        "by_second": _by_second(durations),
+    }
+    write_text(marker_path(output, shard), json.dumps(summary, ensure_ascii=False) + "\n")
 
 
 def _fingerprint(utterances: list[Utterance]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 SYSTEMS = ("recording", "codec", "synthesized")
 SYSTEM_LABELS = {"recording": "recording", "codec": "codec resynthesis", "synthesized": "synthesized"}
 SCORES = "scores.jsonl"
+CANDIDATES = "candidates.jsonl"  # scores of all candidates, where one of several was selected
 
 # Names of fields in files that earlier versions wrote.
 FORMER_FIELDS = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from valle.evaluation.cache import RESYNTHESES, ScoreCache
 from valle.evaluation.items import ScoringItem, ScoringTask
-from valle.evaluation.score import SCORES, Score
+from valle.evaluation.score import CANDIDATES, SCORES, Score
 from valle.evaluation.scorer import Scorer
 from valle.evaluation.selection import select
 from valle.evaluation.transcripts import transcript_id
@@ -32,7 +32,8 @@ def score_items(
 
     Each finished batch is appended to `ScoreCache`, from which the same command continues. What was scored with other
     `settings`, or from a file that has changed, is scored again, and so are utterances with failures. Writes the codec
-    resyntheses to `folder/codec`, and the scores to `folder/scores.jsonl`.
+    resyntheses to `folder/codec`, the scores to `folder/scores.jsonl`, and where one of several candidates is selected
+    by its scores, those of all candidates to `folder/candidates.jsonl`.
 
     Args:
         items: Test set.
@@ -57,12 +58,22 @@ def score_items(
 
     # Selection comes after the cache, so that another selection needs no scoring of the same candidates.
     selected = []
+    candidates = []
     for own in tasks.values():
         scores = [cache[keys[task]] for task in own]
+        synthesized = [s for s in scores if s.system == "synthesized"]
+        candidates += synthesized
         selected += [s for s in scores if s.system != "synthesized"]
-        selected.append(select([s for s in scores if s.system == "synthesized"], selection))
-    write_text(folder / SCORES, "".join(json.dumps(asdict(s)) + "\n" for s in selected))
+        selected.append(select(synthesized, selection))
+    _write_scores(folder / SCORES, selected)
+    if selection != "first":
+        _write_scores(folder / CANDIDATES, candidates)
     return selected
+
+
+def _write_scores(path: Path, scores: list[Score]) -> None:
+    """Write scores, one per line."""
+    write_text(path, "".join(json.dumps(asdict(score)) + "\n" for score in scores))
 
 
 def _item_tasks(item: ScoringItem, scorer: Scorer, folder: Path, selection: str) -> list[ScoringTask]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -22,16 +25,18 @@ class LowRank(nn.Module):
     Attributes:
         down: A, (rank, inputs).
         up: B, (outputs, rank), initialized with zeros.
+        enabled: Whether the weight is W + B A; else it is W.
     """
 
     def __init__(self, outputs: int, inputs: int, rank: int) -> None:
         super().__init__()
         self.down = nn.Parameter(torch.randn(rank, inputs) / inputs**0.5)
         self.up = nn.Parameter(torch.zeros(outputs, rank))
+        self.enabled = True
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return W + B A, of the shape of W."""
-        return weight + self.up @ self.down
+        """Return W + B A, of the shape of W; without the adapter W itself."""
+        return weight + self.up @ self.down if self.enabled else weight
 
 
 def add_adapters(model: AR | NAR, rank: int) -> None:
@@ -50,6 +55,19 @@ def add_adapters(model: AR | NAR, rank: int) -> None:
         for layer in (block.qkv, block.out, block.ffn_in, block.ffn_out):
             adapter = LowRank(layer.out_features, layer.in_features, rank)
             parametrize.register_parametrization(layer, "weight", adapter)
+
+
+@contextmanager
+def without_adapters(model: AR | NAR) -> Iterator[None]:
+    """Switch the adapters of a model off: within the block it computes what it did before they were trained."""
+    adapters = [module for module in model.modules() if isinstance(module, LowRank)]
+    for adapter in adapters:
+        adapter.enabled = False
+    try:
+        yield
+    finally:
+        for adapter in adapters:
+            adapter.enabled = True
 
 
 # The name that torch gives to a weight with a parametrization.

@@ -385,6 +385,7 @@ class TTS:
             quality=reduce(operator.add, qualities) if qualities else None,
             incomplete=any(quality.verdict == "incomplete" for quality in qualities),
             durations=_durations(jobs, decoded),
+            sampled=decoded[0].selected.sampled if len(decoded) == 1 else None,
         )
 
 

@@ -29,6 +29,21 @@ ATTEMPT_SEED = 1_000_003
 
 
 @dataclass(frozen=True)
+class SampledSequence:
+    """What the AR model was conditioned on, and what it sampled.
+
+    Attributes:
+        phonemes: (time,) text ids, of a transcribed prompt too.
+        prefix: (time,) first codebook of the prompt; EOS tokens follow that of an untranscribed one.
+        codes: (time,) sampled codes, without EOS.
+    """
+
+    phonemes: Tensor
+    prefix: Tensor
+    codes: Tensor
+
+
+@dataclass(frozen=True)
 class Selected:
     """The first codebook of one utterance.
 
@@ -37,12 +52,14 @@ class Selected:
         truncated: Whether the length bound was reached before EOS.
         quality: Alignment with the text; None where codes do not stand for phones.
         spoken: (time,) see `GenerationOutput`.
+        sampled: The one candidate; None where there were several.
     """
 
     codes: Tensor
     truncated: bool
     quality: Quality | None = None
     spoken: Tensor | None = None
+    sampled: SampledSequence | None = None
 
     @property
     def failed(self) -> bool:
@@ -173,7 +190,11 @@ def generate_and_select(
             for position, index in enumerate(failed):
                 pool = pools[number][index]
                 pool += generated[position * attempts : (position + 1) * attempts]
-                results[number][index] = selector.select(pool, task.symbols, task.prefix)
+                selected = selector.select(pool, task.symbols, task.prefix)
+                if len(pool) == 1:
+                    sampled = SampledSequence(task.request.phonemes, task.request.prompt, pool[0].codes)
+                    selected = replace(selected, sampled=sampled)
+                results[number][index] = selected
         pending = {}
         for number, row in enumerate(results):
             failed = [index for index, selected in enumerate(row) if selected.failed]

@@ -11,7 +11,7 @@ from torch import Tensor
 from valle.audio import Audio
 from valle.errors import warn_user
 from valle.extensions.phone_alignment import Quality
-from valle.synthesis.selection import Selected
+from valle.synthesis.selection import SampledSequence, Selected
 
 
 class TruncatedWarning(UserWarning):
@@ -38,6 +38,7 @@ class Speech:
         incomplete: Whether words of the text are missing in at least one part, as far as `quality` can tell.
         durations: Each symbol of the text and its frames, of models with a phoneme stream; each part begins with "" and
             the frames before its first symbol. None where the model does not tell.
+        sampled: Sequence of the AR model, where one candidate of a text of one part was decoded; else None.
     """
 
     audio: Audio
@@ -46,6 +47,7 @@ class Speech:
     quality: Quality | None = None
     incomplete: bool = False
     durations: list[tuple[str, int]] | None = None
+    sampled: SampledSequence | None = None
 
 
 def symbol_durations(symbols: Sequence[str], spoken: Tensor) -> list[tuple[str, int]]:

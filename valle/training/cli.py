@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException, SI
 from valle import codec
 from valle.checkpoint import read_checkpoint
 from valle.data.datamodule import TokensDataModule
+from valle.data.preferences import PreferenceDataModule
 from valle.errors import UserError
 from valle.extensions.latent_regression import LatentRegressionNAR
 from valle.text import Vocabulary
@@ -27,7 +28,7 @@ from valle.training.callbacks import AtomicCheckpointIO, SigtermCheckpoint, TopC
 from valle.training.config import DataConfig
 from valle.training.hyper_parameters import option
 from valle.training.nar import NARModule
-from valle.training.recipe_config import with_bases
+from valle.training.recipe_config import with_bases, with_classes
 from valle.training.resume import check_resumable
 from valle.training.samples import SampleCallback
 from valle.training.warm_start import find_source, start_from
@@ -102,6 +103,8 @@ class TrainCLI(LightningCLI):
         if not isinstance(data, TokensDataModule):
             return None
         source = self._run_config.init_from
+        if isinstance(data, PreferenceDataModule):
+            return self._preference_config(data, source)
         if source:
             known = read_checkpoint(find_source(source, "ar", "nar"))["hyper_parameters"]["vocabulary"]
             new = [symbol for symbol in data.vocabulary.symbols if symbol not in known]
@@ -111,6 +114,25 @@ class TrainCLI(LightningCLI):
             "bpe": data.bpe,
             **{name: getattr(data.config, name) for name in FROM_DATA if name not in ("vocabulary", "bpe")},
         }
+
+    def _preference_config(self, data: PreferenceDataModule, source: str | None) -> dict[str, Any]:
+        """Return the fields of `DataConfig` of the model that preference tuning starts from.
+
+        Raises:
+            UserError: There is none, or the pairs are of another codec or of other symbols.
+        """
+        if not source:
+            raise UserError("--init_from: preference tuning starts from a trained AR model; give it")
+        known = read_checkpoint(find_source(source, "ar"))["hyper_parameters"]
+        if known.get("phoneme_stream"):
+            raise UserError(f"--init_from {source}: has a phoneme stream, which preference tuning cannot train")
+        if known["codec"] != data.config.codec:
+            raise UserError(f"--init_from {source}: of codec {known['codec']}, the pairs are of {data.config.codec}")
+        missing = [symbol for symbol in data.vocabulary.symbols if symbol not in known["vocabulary"]]
+        if missing:
+            raise UserError(f"--init_from {source}: lacks the symbol {missing[0]!r} of the pairs; give their --model")
+        data.vocabulary = Vocabulary(list(known["vocabulary"]))
+        return {name: known[name] for name in FROM_DATA}
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the command line. Raises UserError for a seed that NumPy does not accept."""
@@ -152,7 +174,7 @@ class TrainCLI(LightningCLI):
             callbacks.insert(0, TopCheckpoints(f"{root}/top", monitor="valid/loss", save_top_k=config.keep_best))
         if config.ema_decay is not None:
             callbacks.insert(0, EMAWeightAveraging(decay=config.ema_decay))
-        if isinstance(self.datamodule, TokensDataModule):
+        if isinstance(self.datamodule, TokensDataModule) and not isinstance(self.datamodule, PreferenceDataModule):
             callbacks.append(SampleCallback())
         logger = TensorBoardLogger(root, name=None, version="")
         try:
@@ -236,12 +258,12 @@ def train(arguments: list[str] | None = None) -> None:
     """Run `valle-train`.
 
     Args:
-        arguments: As `fit --config FILE ...`; None: those of the process.
+        arguments: As `fit --config FILE ...`, or `preference --config FILE ...`; None: those of the process.
     """
     if arguments is None:
-        sys.argv[1:] = with_bases(sys.argv[1:])
+        sys.argv[1:] = with_classes(with_bases(sys.argv[1:]))
     else:
-        arguments = with_bases(arguments)
+        arguments = with_classes(with_bases(arguments))
     try:
         _run(arguments)
     except SIGTERMException:

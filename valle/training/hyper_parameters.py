@@ -36,6 +36,8 @@ RANGES = {
     "learning_rate": POSITIVE,
     "frame_rate": POSITIVE,
     "weight_decay": NON_NEGATIVE,
+    "beta": POSITIVE,
+    "nll_weight": NON_NEGATIVE,
     "guided_attention": NON_NEGATIVE,
     "stage_power": NON_NEGATIVE,
     "prompt_seconds": NON_NEGATIVE,

@@ -10,6 +10,8 @@ import yaml
 from valle.aliases import rename_flag, rename_in_recipe
 from valle.errors import UserError
 
+# What `valle-train preference` trains, and on what.
+PREFERENCE = ("--model=valle.training.PreferenceModule", "--data=valle.data.preferences.PreferenceDataModule")
 _CLASS_PATH = re.compile(r"^[^#\n]*\bclass_path:\s*([\w.]+)", re.MULTILINE)
 
 
@@ -39,6 +41,14 @@ def with_bases(arguments: list[str]) -> list[str]:
         for recipe in _chain(Path(path)):
             expanded += ["--config", _renamed(recipe, grouped)]
     return expanded
+
+
+def with_classes(arguments: list[str]) -> list[str]:
+    """Replace the subcommand `preference` by `fit` with the classes of preference tuning, whatever recipes name."""
+    if arguments[:1] != ["preference"]:
+        return arguments
+    last = max((index + 2 for index, argument in enumerate(arguments) if argument == "--config"), default=1)
+    return ["fit", *arguments[1:last], *PREFERENCE, *arguments[last:]]
 
 
 def _trains_codec(arguments: list[str]) -> bool:

@@ -14,12 +14,14 @@ from valle.training.hyper_parameters import option
 # belong to the weights, or to the saved state of optimizer and schedule.
 CHANGEABLE = (
     "activation_checkpointing",
+    "beta",
     "commitment",
     "compiled",
     "dropout",
     "stage_power",
     "guided_attention",
     "loss_weights",
+    "nll_weight",
     "prefix_prompt_prob",
     "prompt_frames",
     "prompt_seconds",
