@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from valle.aliases import rename_hyper_parameters, rename_weights
 from valle.codec.merging import split_name
 from valle.errors import UserError
+from valle.extensions.language_ids import LanguageIdAR
 from valle.extensions.latent_regression import LatentRegressionNAR
 from valle.extensions.phoneme_stream import PhonemeStreamAR
 from valle.files import write_text, write_weights
@@ -115,6 +116,8 @@ def _build_model(h: dict[str, Any]) -> AR | NAR:
         if h.get("phoneme_stream"):
             code_rate = h["frame_rate"] / split_name(h["codec"])[1]
             return PhonemeStreamAR(vocabulary=h["vocabulary"], code_rate=code_rate, **sizes)
+        if h.get("language_ids"):
+            return LanguageIdAR(languages=h["languages"], **sizes)
         return AR(**sizes)
     sizes["num_codebooks"] = h["num_codebooks"]
     # Earlier checkpoints have no such hyper-parameter.

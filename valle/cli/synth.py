@@ -61,6 +61,12 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
     voice.add_argument("--prompt", type=Path, help="recording of the voice, best about 3 seconds")
     voice.add_argument("--voice", help="name of a bundled voice; default, without --prompt: the default voice")
     parser.add_argument("--prompt-text", help="what the recording says; without it, the voice alone is used")
+    parser.add_argument(
+        "--language", help="espeak-ng language tag of the text, of a model of several languages; default: its first"
+    )
+    parser.add_argument(
+        "--prompt-language", help="language of the recording and --prompt-text; default: that of the text"
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--text", help="what to synthesize")
     source.add_argument("--text-file", type=Path, help="one utterance per line, or `id<TAB>text` on every line")
@@ -140,6 +146,8 @@ def _check_arguments(args: argparse.Namespace) -> None:
         raise UserError("--true-first-codes goes with --data DIRECTORY")
     elif args.prompt is None and args.prompt_text is not None:
         raise UserError("--prompt-text goes with --prompt; give the recording that says it")
+    elif args.prompt is None and args.prompt_language is not None:
+        raise UserError("--prompt-language goes with --prompt; a bundled voice has a language of its own")
 
 
 def _read_texts(args: argparse.Namespace) -> list[tuple[Path, str, Line | None]]:
@@ -169,7 +177,7 @@ def _encode_texts(
     encoded = []
     for path, text, line in texts:
         try:
-            encoded.append((path, tts.encode_text(text, strict=args.strict_text)))
+            encoded.append((path, tts.encode_text(text, strict=args.strict_text, language=args.language)))
         except UserError as error:
             if line is None:
                 raise
@@ -195,7 +203,7 @@ def _read_prompt(tts: TTS, args: argparse.Namespace) -> Prompt:
     if args.prompt is None:
         return tts.voice() if args.voice is None else tts.voice(args.voice)
     with log_on_standard_error():
-        return tts.prompt(args.prompt, args.prompt_text)
+        return tts.prompt(args.prompt, args.prompt_text, args.prompt_language or args.language)
 
 
 def _synthesize_data(args: argparse.Namespace, options: SynthesisOptions) -> None:
@@ -208,6 +216,8 @@ def _synthesize_data(args: argparse.Namespace, options: SynthesisOptions) -> Non
         true_first_codes=args.true_first_codes,
         batch_size=args.batch_size,
         limit=args.limit,
+        language=args.language,
+        prompt_language=args.prompt_language,
         seed=args.seed,
         synthesis=options,
         save_samples=args.save_samples,

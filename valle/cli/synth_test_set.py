@@ -23,6 +23,7 @@ from valle.evaluation.test_set import (
     PROMPT_SECONDS,
     SPEECH,
     PromptChoice,
+    TestItem,
     output_paths,
     read_test_set,
     write_prompts,
@@ -52,6 +53,8 @@ class TestSetOptions:
         batch_size: Texts synthesized together.
         limit: Number of utterances, evenly spread over the set; None: all.
         seed: Of the first utterance; each of the next has a seed of its own.
+        language: espeak-ng language tag of the texts where the test set does not give it; None: the model's default.
+        prompt_language: The same of the prompts; None: that of the texts.
         synthesis: How each text is synthesized.
         save_samples: Whether samples.jsonl is written, for `valle-prepare preferences`.
     """
@@ -65,6 +68,8 @@ class TestSetOptions:
     batch_size: int = 16
     limit: int | None = None
     seed: int = 0
+    language: str | None = None
+    prompt_language: str | None = None
     synthesis: SynthesisOptions = field(default_factory=SynthesisOptions)
     save_samples: bool = False
 
@@ -87,6 +92,9 @@ def synthesize_test_set(tts: TTS, source: Path, output: Path, options: TestSetOp
     """
     candidates = options.synthesis.candidates
     items = read_test_set(source, options.protocol, options.prompt_seconds, options.limit)
+    for item in items:
+        tts.check_language(item.language or options.language)
+        tts.check_language(_prompt_language(item, options))
     recordings = write_prompts(output, items, own=source.is_dir())
     files = {item.id: output_paths(output, item, candidates) for item in items}
     missing = [(index, item) for index, item in enumerate(items) if not all(path.is_file() for path in files[item.id])]
@@ -97,11 +105,15 @@ def synthesize_test_set(tts: TTS, source: Path, output: Path, options: TestSetOp
         for start in range(0, len(missing), options.batch_size):
             batch = missing[start : start + options.batch_size]
             begin = time.perf_counter()
-            prompts = [read_prompt(tts, item.prompt, recordings[item.id], options.voice_alone) for _, item in batch]
+            texts = [tts.encode_text(item.text, language=item.language or options.language) for _, item in batch]
+            prompts = [
+                read_prompt(tts, i.prompt, recordings[i.id], options.voice_alone, _prompt_language(i, options))
+                for _, i in batch
+            ]
             # A seed by the item's position, so that a stopped run continues with the same ones.
             seeds = [(options.seed + candidates * index) % (MAX_SEED + 1) for index, _ in batch]
             first = [encode_recording(tts, utterances[i.id])[:, 0] for _, i in batch] if utterances else None
-            results = tts.synthesize_batch([item.text for _, item in batch], prompts, seeds, options.synthesis, first)
+            results = tts.synthesize_batch(texts, prompts, seeds, options.synthesis, first)
             real_time_factor = (time.perf_counter() - begin) / sum(speech.audio.duration for speech in results)
             lengths: list[float | None] = [None] * len(results)
             if continues:
@@ -128,21 +140,29 @@ def _sample_line(path: Path, speech: Speech, sampled: SampledSequence, tts: TTS)
     return json.dumps(asdict(sample), ensure_ascii=False)
 
 
-def read_prompt(tts: TTS, choice: PromptChoice, recording: Path, voice_alone: bool) -> Prompt:
+def read_prompt(
+    tts: TTS, choice: PromptChoice, recording: Path, voice_alone: bool, language: str | None = None
+) -> Prompt:
     """Read the prompt of an item from its recording."""
     if choice.text == "":
         return tts.continuation_prompt(recording)
     if voice_alone:
-        return tts.prompt(recording)
-    return tts.prompt(recording, text_of_segment(tts, choice) if choice.text is None else choice.text)
+        return tts.prompt(recording, language=language)
+    text = text_of_segment(tts, choice, language) if choice.text is None else choice.text
+    return tts.prompt(recording, text, language)
 
 
-def text_of_segment(tts: TTS, choice: PromptChoice) -> EncodedText | None:
+def _prompt_language(item: TestItem, options: TestSetOptions) -> str | None:
+    """The language of an item's prompt; None: the model's default."""
+    return item.prompt.language or options.prompt_language or item.language or options.language
+
+
+def text_of_segment(tts: TTS, choice: PromptChoice, language: str | None = None) -> EncodedText | None:
     """Return the text of the first seconds of an utterance that are a prompt; None where no alignment tells it."""
     utterance = choice.utterance
     if choice.seconds is None or not utterance.phones or tts.units.bpe is not None:
         return None
-    text = tts.encode_text(utterance.text)
+    text = tts.encode_text(utterance.text, language=language)
     starts = symbol_starts(list(text.symbols), utterance.phones)
     count = sum(start < choice.seconds for start in starts)
     return replace(text, symbols=text.symbols[:count], ids=text.ids[:count]) if count else None

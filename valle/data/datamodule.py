@@ -19,8 +19,7 @@ from valle.errors import UserError
 from valle.text import PADDING, Vocabulary, bpe_symbols, read_bpe
 
 logger = logging.getLogger("valle")
-# Utterances from which the bounds of buckets are estimated, Lhotse's default.
-MAX_BIN_ESTIMATE = 10_000
+MAX_BIN_ESTIMATE = 10_000  # utterances from which the bounds of buckets are estimated, Lhotse's default
 
 
 def _is_short(cut: Any, max_duration: float) -> bool:
@@ -57,6 +56,7 @@ class TokensDataModule(L.LightningDataModule):
 
     Attributes:
         aligned_only: Whether utterances without phoneme times are left out, as the model that is trained may need.
+        languages: espeak-ng language tags of all folders, sorted; the index of a language is its id.
 
     Raises:
         UserError: An option is out of range, or a folder has no tokens or other tokens than the rest.
@@ -105,13 +105,12 @@ class TokensDataModule(L.LightningDataModule):
         self._batches_before_epoch = 0
 
     def _read_config(self) -> TokensConfig:
-        """The configuration of the folders, which must agree in what a model depends on."""
+        """The configuration of the first folder; all must have the same codec, and may differ in language."""
         configs = [TokensConfig.read(directory) for directory in (*self.train, *self.valid)]
-        for key in ("codec", "language"):
-            values = {getattr(config, key) for config in configs}
-            if len(values) > 1:
-                names = ", ".join(sorted(values))
-                raise UserError(f"the folders of tokens differ in {key}: {names}; tokenize them with the same one")
+        codecs = ", ".join(sorted({config.codec for config in configs}))
+        if "," in codecs:
+            raise UserError(f"the folders of tokens differ in codec: {codecs}; tokenize them with the same one")
+        self.languages = sorted({config.language for config in configs})
         return configs[0]
 
     def cut_batches(
@@ -261,14 +260,15 @@ class TokensDataModule(L.LightningDataModule):
             if self.aligned_only:
                 self._log_unaligned()
         skip = self._resume_from[1] if self._resume_from else 0
-        cut_batches = self.cut_batches(self.train, shuffle=True)
-        batches = BatchDataset(cut_batches, self.vocabulary, self.bpe, skip)
-        return BatchLoader(batches, self._begin_epoch, self.num_workers)
+        return BatchLoader(self._batches(self.train, shuffle=True, skip=skip), self._begin_epoch, self.num_workers)
 
     def val_dataloader(self) -> DataLoader:
         """Batches for validation, the same in every epoch."""
-        batches = BatchDataset(self.cut_batches(self.valid, shuffle=False), self.vocabulary, self.bpe)
-        return BatchLoader(batches, lambda: 0, 0)
+        return BatchLoader(self._batches(self.valid, shuffle=False), lambda: 0, 0)
+
+    def _batches(self, directories: list[Path], *, shuffle: bool, skip: int = 0) -> BatchDataset:
+        languages = {str(d): self.languages.index(TokensConfig.read(d).language) for d in directories}
+        return BatchDataset(self.cut_batches(directories, shuffle=shuffle), self.vocabulary, self.bpe, skip, languages)
 
     def _begin_epoch(self) -> int:
         """Note that an epoch of training begins; returns its number."""

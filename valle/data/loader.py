@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ class Batch:
         prompts: (batch, time) int64, first codebook of an untranscribed prompt of the same speaker; None if no
             utterance of the batch has one.
         prompt_lengths: (batch,) int64, in frames; 0 for an utterance without such a prompt.
+        languages: (batch,) int64 index of each utterance's language; None if it is not available.
     """
 
     phonemes: Tensor
@@ -43,6 +45,7 @@ class Batch:
     ids: list[str]
     prompts: Tensor | None = None
     prompt_lengths: Tensor | None = None
+    languages: Tensor | None = None
 
 
 class CutBatches:
@@ -79,13 +82,22 @@ class BatchDataset(IterableDataset[Batch]):
         vocabulary: Symbols of the text.
         bpe: Tokenizer of text units; None to use the phonemes.
         skip: Batches to leave out at the start, when an interrupted epoch continues.
+        languages: Index of the language of each folder of tokens, by the folder's name; None: batches have none.
     """
 
-    def __init__(self, cut_batches: CutBatches, vocabulary: Vocabulary, bpe: str | None, skip: int = 0) -> None:
+    def __init__(
+        self,
+        cut_batches: CutBatches,
+        vocabulary: Vocabulary,
+        bpe: str | None,
+        skip: int = 0,
+        languages: Mapping[str, int] | None = None,
+    ) -> None:
         self.cut_batches = cut_batches
         self.vocabulary = vocabulary
         self.bpe = bpe
         self.skip = skip
+        self.languages = languages
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of an epoch after the first `skip`, with codes loaded and padded."""
@@ -113,7 +125,15 @@ class BatchDataset(IterableDataset[Batch]):
             ids=[cut.id for cut in cuts],
             prompts=pad_sequence(prompts, batch_first=True) if has_prompts else None,
             prompt_lengths=_lengths(prompts) if has_prompts else None,
+            languages=self._languages(cuts),
         )
+
+    def _languages(self, cuts: list[Any]) -> Tensor | None:
+        """(batch,) index of the language of each cut."""
+        if self.languages is None:
+            return None
+        # Lhotse stores in each cut which file it comes from.
+        return torch.tensor([self.languages[str(Path(cut.shard_origin).parent)] for cut in cuts])
 
 
 def _lengths(sequences: list[Tensor]) -> Tensor:

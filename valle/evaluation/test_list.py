@@ -2,12 +2,14 @@
 
 A test list is a tab-separated file whose first line names its columns:
 
-    prompt       audio file of the prompt
-    text         target text
-    prompt_text  transcript of the prompt (optional)
-    reference    recording of the target text by a person (optional)
-    speaker      speaker of the prompt (optional; default: each prompt is a speaker of its own)
-    id           id of the line (optional; default: its number with four digits)
+    prompt           audio file of the prompt
+    text             target text
+    prompt_text      transcript of the prompt (optional)
+    reference        recording of the target text by a person (optional)
+    speaker          speaker of the prompt (optional; default: each prompt is a speaker of its own)
+    id               id of the line (optional; default: its number with four digits)
+    language         espeak-ng language tag of the target text (optional)
+    prompt_language  espeak-ng language tag of the prompt (optional; default: the target text's)
 
 Optional fields may be empty. Two published formats, whose files end in .lst and name no columns, are read as well:
 
@@ -28,7 +30,7 @@ from pathlib import Path
 from valle.errors import UserError
 from valle.files import file_name_problem
 
-COLUMNS = ("prompt", "text", "prompt_text", "reference", "speaker", "id")
+COLUMNS = ("prompt", "text", "prompt_text", "reference", "speaker", "id", "language", "prompt_language")
 LIBRISPEECH_PC = ("prompt", "prompt_seconds", "prompt_text", "id", "seconds", "text")
 SEED_TTS = ("id", "prompt_text", "prompt", "text", "reference")
 
@@ -44,6 +46,8 @@ class TestLine:
         text: Target text.
         reference: Recording of the target text by a person; None where there is none.
         speaker: Speaker of the prompt.
+        language: espeak-ng language tag of the target text; None where it is not given.
+        prompt_language: espeak-ng language tag of the prompt; None where it is not given.
     """
 
     # Not a test class of pytest.
@@ -55,6 +59,8 @@ class TestLine:
     text: str
     reference: Path | None
     speaker: str
+    language: str | None = None
+    prompt_language: str | None = None
 
 
 def read_test_list(path: Path) -> list[TestLine]:
@@ -164,4 +170,6 @@ def _line(path: Path, number: int, fields: dict[str, str]) -> TestLine:
         text=fields["text"],
         reference=files.get("reference"),
         speaker=fields.get("speaker") or fields["prompt"],
+        language=fields.get("language"),
+        prompt_language=fields.get("prompt_language"),
     )

@@ -41,11 +41,13 @@ class PromptChoice:
         utterance: Utterance whose recording is the prompt.
         seconds: The first seconds of it that are used; None: all of it.
         text: What it says; None when the text is not given, "" when the target's text begins with it.
+        language: espeak-ng language tag of the recording; None where the test set does not give it.
     """
 
     utterance: Utterance
     seconds: float | None
     text: str | None
+    language: str | None = None
 
     def read(self) -> Audio:
         """Read the prompt's audio."""
@@ -64,6 +66,7 @@ class TestItem:
         id: Names the files of the result.
         text: What to synthesize.
         prompt: What it is conditioned on.
+        language: espeak-ng language tag of the text; None where the test set does not give it.
     """
 
     __test__ = False  # not a test class of pytest
@@ -71,6 +74,7 @@ class TestItem:
     id: str
     text: str
     prompt: PromptChoice
+    language: str | None = None
 
 
 def choose_prompts(
@@ -152,7 +156,8 @@ def read_test_set(
         for line in read_test_list(source):
             utterance = Utterance(line.id, line.prompt, line.prompt_text or "", line.speaker)
             text = None if prompt_seconds else line.prompt_text
-            items.append(TestItem(line.id, line.text, PromptChoice(utterance, prompt_seconds, text)))
+            prompt = PromptChoice(utterance, prompt_seconds, text, line.prompt_language)
+            items.append(TestItem(line.id, line.text, prompt, line.language))
     else:
         utterances = kaldi.read(source)
         prompts = choose_prompts(utterances, protocol, prompt_seconds)

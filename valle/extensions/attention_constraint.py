@@ -34,6 +34,7 @@ class Request(Protocol):
     phonemes: Tensor
     prompt: Tensor
     text_start: int
+    prompt_condition: Tensor | None
 
 
 class AttentionConstraint:
@@ -63,7 +64,7 @@ class AttentionConstraint:
         prompt = request.prompt[None].to(self.position.device)
         lengths = [self.position.new_tensor([x.shape[1]]) for x in (phonemes, prompt)]
         self.add_rows(slots, phonemes.shape[1], request.text_start)
-        return self.model.prefill(phonemes, lengths[0], prompt, lengths[1], cache)
+        return self.model.prefill(phonemes, lengths[0], prompt, lengths[1], cache, request.prompt_condition)
 
     def must_end(self) -> Tensor:
         """Return that no row has to end, (slots,) bool."""

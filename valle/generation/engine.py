@@ -79,6 +79,7 @@ class DecodeBatch:
         self.rows: list[_Row | None] = [None] * slots
         self.slots = torch.arange(slots, device=device)
         self.logits = torch.zeros(slots, group_size, model.codebook_size + 1, device=device)
+        self.condition = weight.new_zeros(slots, 1, weight.shape[1])  # added to the embeddings of groups
         self.position = torch.zeros(slots, dtype=torch.long, device=device)
         self.history = torch.full((slots, sampling.ras_window), -1, device=device)
         self.noise = torch.zeros(slots, max_steps, group_size, 2, device=device)
@@ -109,17 +110,17 @@ class DecodeBatch:
         slots = [slot for slot, row in enumerate(self.rows) if row is None][: len(request.seeds)]
         phonemes = request.phonemes[None].to(device)
         prompt = request.prompt[None].to(device)
-        text_length = torch.tensor([phonemes.shape[1]], device=device)
-        prompt_length = torch.tensor([prompt.shape[1]], device=device)
+        text_length, prompt_length = (torch.tensor([x.shape[1]], device=device) for x in (phonemes, prompt))
         prefix = phonemes.shape[1] + model.num_marks + prompt.shape[1] // group_size
         cache = KVCache(model.config, 1, prefix, like=model.code_embedding.weight)
         if self.guide is None:
-            logits = model.prefill(phonemes, text_length, prompt, prompt_length, cache)
+            logits = model.prefill(phonemes, text_length, prompt, prompt_length, cache, request.prompt_condition)
         else:
             logits = self.guide.prefill(slots, request, cache)
         self.logits[slots] = logits.float()
         self.cache.copy_row(slots, cache)
         self.position[slots] = prompt.shape[1] // group_size
+        self.condition[slots] = 0.0 if request.condition is None else request.condition
         window = self.sampling.ras_window
         self.history[slots] = F.pad(prompt[0], (window, 0), value=-1)[-window:]
         max_steps = request.max_steps(group_size)
@@ -148,7 +149,7 @@ class DecodeBatch:
             return
         cache = self.cache
         mask = length_mask(cache.lengths + 1, cache.max_position + 1)[:, None, None] if cache.ragged else None
-        self.logits = model.step(codes, self.position, cache, mask, self.guide).float()
+        self.logits = model.step(codes, self.position, cache, mask, self.guide, self.condition).float()
         self.position += 1
 
     def _sample_group(self, index: Tensor) -> Tensor:
@@ -219,7 +220,7 @@ class DecodeBatch:
             self.guide.select_rows(index)
         self.rows = [self.rows[slot] for slot in active]
         self.slots = self.slots[: len(active)]
-        for name in ("logits", "position", "history", "noise", "codes", "num_groups", "min_groups"):
+        for name in ("logits", "condition", "position", "history", "noise", "codes", "num_groups", "min_groups"):
             setattr(self, name, getattr(self, name)[index])
 
 

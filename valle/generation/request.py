@@ -41,6 +41,8 @@ class GenerationRequest:
         text_start: Index of the target's first symbol in `phonemes`.
         durations: Frames before the target's first symbol and of each of its symbols, whose sum is `max_frames`, for
             models with a phoneme stream; None: the model decides.
+        prompt_condition: (groups, dim) added to the embeddings of the prompt's groups; None: nothing.
+        condition: (dim,) added to the embedding of each decoded group; None: nothing.
     """
 
     phonemes: Tensor
@@ -50,6 +52,8 @@ class GenerationRequest:
     min_frames: int = 1
     text_start: int = 0
     durations: Sequence[float] | None = None
+    prompt_condition: Tensor | None = None
+    condition: Tensor | None = None
 
     def max_steps(self, group_size: int) -> int:
         """Return the decode steps that a candidate may take."""

@@ -1,6 +1,8 @@
 """The autoregressive model: text and the first codebook so far -> the next group of codes of the first codebook.
 
 VALL-E (arXiv 2301.02111, section 4.2.1) and VALL-E 2 (arXiv 2406.05370, sections 3.2 and 3.3.1).
+
+Over 300 lines, since it has the equations of both papers.
 """
 
 from __future__ import annotations
@@ -87,7 +89,14 @@ class AR(nn.Module):
         """Dtype of the `KVCache` of decode steps."""
         return self.code_embedding.weight.dtype if self.step_backend is None else self.step_backend.cache_dtype
 
-    def forward(self, phonemes: Tensor, phoneme_lengths: Tensor, codes: Tensor, code_lengths: Tensor) -> Tensor:
+    def forward(
+        self,
+        phonemes: Tensor,
+        phoneme_lengths: Tensor,
+        codes: Tensor,
+        code_lengths: Tensor,
+        condition: Tensor | None = None,
+    ) -> Tensor:
         """Compute the logits of every group of codes, with teacher forcing.
 
         VALL-E, equation 1, where `C~` is the acoustic prompt and `x` the text of prompt and target:
@@ -105,12 +114,13 @@ class AR(nn.Module):
             phoneme_lengths: (batch,).
             codes: (batch, frames) first codebook, padded on the right; G divides the number of frames.
             code_lengths: (batch,) multiples of G.
+            condition: See `embed_groups`.
 
         Returns:
             (batch, frames / G + 1, G, codebook_size + 1). Entry t predicts group t; after the last group, EOS tokens.
         """
         text = self.embed_phonemes(phonemes, phoneme_lengths)
-        groups = Padded(self.embed_groups(codes), code_lengths // self.group_size)
+        groups = Padded(self.embed_groups(codes, condition=condition), code_lengths // self.group_size)
         sequence = concat_padded([text, groups]).values
         # The padding is on the right of a causal sequence, so no mask is needed and the fused kernel applies.
         layout = self.sequence_layout(phoneme_lengths, code_lengths)
@@ -145,18 +155,22 @@ class AR(nn.Module):
         embedded = self.phoneme_embedding(phonemes) * self.config.dim**0.5
         return Padded(self.phoneme_positions(embedded), lengths + self.num_marks)
 
-    def embed_groups(self, codes: Tensor, first: Tensor | int = 0) -> Tensor:
+    def embed_groups(self, codes: Tensor, first: Tensor | int = 0, condition: Tensor | None = None) -> Tensor:
         """Embed groups of codes.
 
         Args:
             codes: (batch, groups * G).
             first: Position of the first group: a number, or (batch,) one for each row.
+            condition: Added to the embeddings, of a shape that broadcasts to theirs; for extensions.
 
         Returns:
             (batch, groups, dim).
         """
         groups = rearrange(self.code_embedding(codes), "b (t g) d -> b t (g d)", g=self.group_size)
-        return self.code_positions(self.group_embedding(groups) * self.config.dim**0.5, first)
+        embedded = self.group_embedding(groups) * self.config.dim**0.5
+        if condition is not None:
+            embedded = embedded + condition
+        return self.code_positions(embedded, first)
 
     def predict_group(self, hidden: Tensor) -> Tensor:
         """Compute logits of the next group's codes: (..., dim) -> (..., G, codebook_size + 1)."""
@@ -193,6 +207,7 @@ class AR(nn.Module):
         codes: Tensor,
         code_lengths: Tensor,
         ignored: Tensor | None = None,
+        condition: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Compute the cross entropy of codes and EOS.
 
@@ -202,16 +217,23 @@ class AR(nn.Module):
             codes: See `forward`.
             code_lengths: See `forward`.
             ignored: (batch, frames) bool, frames that are not to be predicted.
+            condition: See `embed_groups`.
 
         Returns:
             The loss, and the logits and targets that it was computed from.
         """
-        logits = self(phonemes, phoneme_lengths, codes, code_lengths)
+        logits = self(phonemes, phoneme_lengths, codes, code_lengths, condition)
         targets = self.targets(codes, code_lengths, ignored)
         return F.cross_entropy(logits.flatten(0, 2).float(), targets.flatten(), ignore_index=-100), logits, targets
 
     def prefill(
-        self, phonemes: Tensor, phoneme_lengths: Tensor, prompt: Tensor, prompt_lengths: Tensor, cache: KVCache
+        self,
+        phonemes: Tensor,
+        phoneme_lengths: Tensor,
+        prompt: Tensor,
+        prompt_lengths: Tensor,
+        cache: KVCache,
+        condition: Tensor | None = None,
     ) -> Tensor:
         """Fill the cache with text and prompt.
 
@@ -221,11 +243,12 @@ class AR(nn.Module):
             prompt: (batch, frames) first codebook of the prompt, padded on the right.
             prompt_lengths: (batch,) multiples of G.
             cache: An empty cache.
+            condition: See `embed_groups`.
 
         Returns:
             Logits of the first group of the target, (batch, G, codebook_size + 1).
         """
-        groups = Padded(self.embed_groups(prompt), prompt_lengths // self.group_size)
+        groups = Padded(self.embed_groups(prompt, condition=condition), prompt_lengths // self.group_size)
         return self.predict_group(self.prefill_hidden(self.embed_phonemes(phonemes, phoneme_lengths), groups, cache))
 
     def prefill_hidden(self, text: Padded, groups: Padded, cache: KVCache) -> Tensor:
@@ -246,6 +269,7 @@ class AR(nn.Module):
         cache: KVCache,
         mask: Tensor | None = None,
         backend: StepBackend | None = None,
+        condition: Tensor | None = None,
     ) -> Tensor:
         """Run one decode step.
 
@@ -255,12 +279,13 @@ class AR(nn.Module):
             cache: Keys and values of what is before; those of the group are appended.
             mask: (batch, 1, 1, key) bool, for a batch whose rows differ in length.
             backend: Computes the transformer; None: `step_backend`, or else `transformer`.
+            condition: (batch, 1, dim), see `embed_groups`.
 
         Returns:
             Logits of the next group, (batch, G, codebook_size + 1).
         """
         run = backend or self.step_backend or self.transformer
-        hidden = run(self.embed_groups(codes, position), mask=mask, cache=cache)
+        hidden = run(self.embed_groups(codes, position, condition), mask=mask, cache=cache)
         cache.advance(1, 1)
         return self.predict_group(hidden[:, 0])
 

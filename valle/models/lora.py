@@ -40,16 +40,16 @@ class LowRank(nn.Module):
 
 
 def add_adapters(model: AR | NAR, rank: int) -> None:
-    """Add an adapter to every linear layer of the blocks, and freeze all other weights but the phoneme embeddings.
+    """Add an adapter to every linear layer of the blocks, and freeze all other weights but some embeddings.
 
-    The embeddings are trained since a new language adds phonemes.
+    Those of phonemes and languages are trained, since a new language adds some.
 
     Args:
         model: The model, which is changed.
         rank: Rank of the adapters.
     """
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith("phoneme_embedding"))
+        parameter.requires_grad_(name.startswith(("phoneme_embedding", "language_embedding")))
     for block in model.transformer.blocks:
         assert isinstance(block, Block)
         for layer in (block.qkv, block.out, block.ffn_in, block.ffn_out):

@@ -13,6 +13,7 @@ from valle.codec import Codec
 from valle.codec.merging import first_codes, repeat_codes
 from valle.errors import UserError
 from valle.extensions.attention_constraint import AttentionConstraint
+from valle.extensions.language_ids import LanguageIdAR
 from valle.extensions.phoneme_path import rounded_frames, scaled_durations
 from valle.extensions.phoneme_stream import PhonemeStreamAR
 from valle.generation import engine
@@ -190,6 +191,13 @@ class PartDecoder:
         lower, upper = self._length_bounds(job, len(prefix) * merge)
         # Where durations are given, their ends are rounded to groups of merged frames.
         durations = None if job.durations is None else [frames / merge for frames in job.durations]
+        condition = prompt_condition = None
+        if isinstance(self.ar, LanguageIdAR):
+            prompt_language = job.prompt.language or job.language
+            untranscribed = job.prompt.mode == "untranscribed"
+            prompt_condition, condition = self.ar.conditions(
+                len(prefix), prompt_language, job.language, untranscribed=untranscribed
+            )
         return GenerationRequest(
             phonemes=text,
             prompt=prefix,
@@ -198,6 +206,8 @@ class PartDecoder:
             min_frames=max(1, lower // merge),
             text_start=len(text) - len(job.target),
             durations=durations,
+            prompt_condition=prompt_condition,
+            condition=condition,
         )
 
     def _prefix(self, prompt: Prompt) -> Tensor:

@@ -50,6 +50,10 @@ def load(
     for key in ("codec", "vocabulary", "language", "bpe"):
         if ar_parameters[key] != nar_parameters[key]:
             raise UserError(f"{directory}: the AR and the NAR model differ in {key}; train both on the same tokens")
+    # Checkpoints of earlier versions have one language.
+    languages = [h.get("languages") or [h["language"]] for h in (ar_parameters, nar_parameters)]
+    if languages[0] != languages[1]:
+        raise UserError(f"{directory}: the AR and the NAR model differ in languages; train both on the same tokens")
     prompt_seconds = max(nar_parameters["prompt_seconds"], nar_parameters["max_prompt_seconds"])
     return TTS(
         ar=pack(ar, dtype, device, compiled),
@@ -61,5 +65,6 @@ def load(
         watermark=watermark,
         # Checkpoints of the first version do not say it: they were trained with such prompts by default.
         untranscribed_prompts=ar_parameters.get("untranscribed_prompt_prob", 1.0) > 0,
+        languages=tuple(languages[0]),
         guided_attention=ar_parameters.get("guided_attention", 0.0) > 0,
     )

@@ -34,6 +34,7 @@ class PartJob:
         prompt: The voice.
         seed: Of its first candidate.
         first: (time,) first codebook where it is given; None: the AR model predicts it.
+        language: espeak-ng language tag of the text.
         durations: Frames before the part's first symbol and of each of its symbols, where they are given.
     """
 
@@ -43,6 +44,7 @@ class PartJob:
     target: Tensor
     prompt: Prompt
     seed: int
+    language: str
     first: Tensor | None = None
     durations: Sequence[float] | None = None
 

@@ -56,6 +56,7 @@ class TTS:
         codec: Codec whose codes the models predict.
         vocabulary: Symbols of the models' text.
         units: Makes symbols of text.
+        languages: espeak-ng language tags of the languages that the models were trained on.
         watermark: Whether audio carries the inaudible mark that says it was synthesized.
         untranscribed_prompts: Whether the AR model was trained with untranscribed prompts; in the papers it is not.
         guided_attention: Whether the AR model was trained with guided attention (`valle.extensions.guided_attention`).
@@ -70,29 +71,42 @@ class TTS:
     watermark: bool = True
     untranscribed_prompts: bool = True
     guided_attention: bool = False
+    languages: tuple[str, ...] = ()
 
-    def prompt(self, recording: str | Path, text: str | EncodedText | None = None) -> Prompt:
+    def prompt(
+        self, recording: str | Path, text: str | EncodedText | None = None, language: str | None = None
+    ) -> Prompt:
         """Read a voice prompt; `valle.synthesis.prompt.read_prompt` tells what is corrected.
 
         Args:
             recording: 0.5 to 30 seconds with `text`, up to 5 minutes without.
             text: What the recording says. None: its best 3 seconds condition on the voice alone.
+            language: espeak-ng language tag of the recording and its text. None: the language of the text that is
+                synthesized; of `text`, the model's default.
 
         Raises:
-            UserError: The recording is too short, too long, silent or not a recording, or the text cannot be spoken.
+            UserError: The recording is too short, too long, silent or not a recording, the text cannot be spoken, or
+                the model does not have the language.
 
         Warns:
             PromptWarning: The recording is poor, or does not say the text.
         """
+        if language is not None:
+            self.check_language(language)
         if text is None:
             audio = read_prompt(recording, self.codec.sample_rate, with_text=False)
-            return Prompt(self.codec.encode(audio.samples, audio.sample_rate))
+            return Prompt(self.codec.encode(audio.samples, audio.sample_rate), language=language)
         try:
-            symbols = (self.encode_text(text) if isinstance(text, str) else text).symbols
+            encoded = self.encode_text(text, language=language) if isinstance(text, str) else text
         except UserError as error:
             raise UserError(f"the prompt's text (what the recording says): {error}") from error
         audio = read_prompt(recording, self.codec.sample_rate, with_text=True)
-        prompt = Prompt(self.codec.encode(audio.samples, audio.sample_rate), symbols, "transcribed")
+        prompt = Prompt(
+            codes=self.codec.encode(audio.samples, audio.sample_rate),
+            symbols=encoded.symbols,
+            mode="transcribed",
+            language=encoded.language,
+        )
         warn_if_text_differs(recording, audio, prompt, self.codec, self.units)
         return prompt
 
@@ -105,7 +119,9 @@ class TTS:
             UserError: There is no voice of that name.
         """
         voice = find_voice(name)
-        return self.prompt(voice.recording, None if self.untranscribed_prompts else voice.text)
+        # A model of another language reads the voice's text in its own.
+        language = voice.language if voice.language in self.languages else None
+        return self.prompt(voice.recording, None if self.untranscribed_prompts else voice.text, language)
 
     def continuation_prompt(self, recording: str | Path) -> Prompt:
         """Read a prompt that the target continues (VALL-E, section 4.3: VALL-E-continual).
@@ -118,20 +134,37 @@ class TTS:
         audio = read_prefix(recording, self.codec.sample_rate)
         return Prompt(self.codec.encode(audio.samples, audio.sample_rate), mode="continuation")
 
-    def encode_text(self, text: str, *, strict: bool = False) -> EncodedText:
+    def check_language(self, language: str | None) -> str:
+        """Return a language of the model, its default for None.
+
+        Raises:
+            UserError: The model does not have the language.
+        """
+        available = self.languages or (self.units.language,)
+        if language is None:
+            return self.units.language
+        if language not in available:
+            raise UserError(f"language {language!r}: the model was trained on {', '.join(available)}; give one of them")
+        return language
+
+    def encode_text(self, text: str, *, strict: bool = False, language: str | None = None) -> EncodedText:
         """Normalize a text, make symbols of it, and look them up in the vocabulary.
 
         Args:
             text: What to synthesize.
             strict: Whether what cannot be spoken is an error and not left out.
+            language: espeak-ng language tag of the text. None: the model's default, the language of the first folder of
+                tokens that it was trained on.
 
         Raises:
-            UserError: The text cannot be spoken.
+            UserError: The text cannot be spoken, or the model does not have the language.
         """
-        (symbols,) = self.units([normalize(text, self.units.language, strict=strict)])
-        if self.units.bpe is None and self.units.language.startswith("en"):
+        language = self.check_language(language)
+        (symbols,) = TextUnits(language, self.units.bpe)([normalize(text, language, strict=strict)])
+        # The phones that replace others are those of American English.
+        if self.units.bpe is None and any(name.startswith("en") for name in (language, *self.languages)):
             symbols = [phone for symbol in symbols for phone in self._known_phones(symbol)]
-        return EncodedText(text, tuple(symbols), tuple(self.vocabulary.encode(symbols)))
+        return EncodedText(text, tuple(symbols), tuple(self.vocabulary.encode(symbols)), language)
 
     def _known_phones(self, symbol: str) -> list[str]:
         """Replace a phone of a foreign word that the model does not have by the nearest ones that it has."""
@@ -145,6 +178,8 @@ class TTS:
         prompt_text: str | None = None,
         seed: int = 0,
         options: SynthesisOptions = SynthesisOptions(),
+        language: str | None = None,
+        prompt_language: str | None = None,
         **changes: Any,
     ) -> Audio:
         """Synthesize a text in the prompt's voice.
@@ -155,6 +190,8 @@ class TTS:
             prompt_text: What the recording says. None: its best 3 seconds condition on the voice alone.
             seed: The same seed gives the same samples on one device and version.
             options: How it is synthesized.
+            language: espeak-ng language tag of the text; see `encode_text`.
+            prompt_language: espeak-ng language tag of the recording and its text. None: `language`.
             **changes: Single fields of `options`, as `attempts=1`.
 
         Raises:
@@ -163,7 +200,8 @@ class TTS:
         Warns:
             TruncatedWarning, IncompleteWarning, DoubtfulWarning: The result falls short of the text.
         """
-        voice = self._resolve_prompt(prompt, prompt_text)
+        text = self.encode_text(text, language=language) if isinstance(text, str) else text
+        voice = self._resolve_prompt(prompt, prompt_text, prompt_language or language)
         (speech,) = self.synthesize_batch([text], [voice], [seed], replace(options, candidates=1), **changes)
         return speech.audio
 
@@ -184,7 +222,7 @@ class TTS:
         while the best one is truncated or incomplete (`valle.synthesis.selection`).
 
         Args:
-            texts: What to synthesize.
+            texts: What to synthesize, in the model's default language where it is not encoded (`encode_text`).
             prompts: The voice of each text.
             seeds: Of each text.
             options: How they are synthesized.
@@ -231,6 +269,8 @@ class TTS:
         seed: int = 0,
         options: SynthesisOptions = SynthesisOptions(),
         chunk_seconds: float = CHUNK,
+        language: str | None = None,
+        prompt_language: str | None = None,
         **changes: Any,
     ) -> Iterator[Audio]:
         """Synthesize a text as `synthesize` does, and yield audio while the rest is still being decoded.
@@ -247,6 +287,8 @@ class TTS:
             seed: See `synthesize`.
             options: How it is synthesized; one candidate is decoded, whatever `attempts` says.
             chunk_seconds: Length of a chunk.
+            language: See `synthesize`.
+            prompt_language: See `synthesize`.
             **changes: Single fields of `options`.
 
         Yields:
@@ -257,7 +299,8 @@ class TTS:
         """
         options = replace(options, **changes)
         check_seed(seed)
-        voice = self._resolve_prompt(prompt, prompt_text)
+        text = self.encode_text(text, language=language) if isinstance(text, str) else text
+        voice = self._resolve_prompt(prompt, prompt_text, prompt_language or language)
         rate = self.codec.sample_rate
         decoder = self._decoder()
         for job in self._jobs([text], [voice], [seed], options):
@@ -273,11 +316,11 @@ class TTS:
         rate = self.codec.sample_rate
         return Audio(mark(samples, rate) if self.watermark else samples, rate)
 
-    def _resolve_prompt(self, prompt: str | Path | Prompt | None, text: str | None) -> Prompt:
+    def _resolve_prompt(self, prompt: str | Path | Prompt | None, text: str | None, language: str | None) -> Prompt:
         if isinstance(prompt, Prompt):
             return prompt
         if prompt is not None:
-            return self.prompt(prompt, text)
+            return self.prompt(prompt, text, language)
         if text is not None:
             raise UserError("the prompt's text was given without its recording; give prompt=, or leave prompt_text out")
         return self.voice()
@@ -364,6 +407,7 @@ class TTS:
                         target=torch.tensor(self.vocabulary.encode(part.symbols)),
                         prompt=prompt,
                         seed=seed + PART_SEED * number,
+                        language=self.check_language(encoded.language),
                         first=None if first_codes is None else first_codes[index],
                         durations=None if durations is None else durations[index],
                     )

@@ -77,11 +77,13 @@ class Prompt:
         mode: "transcribed", a prefix whose text precedes the target text (VALL-E, section 4.3); "untranscribed",
             which conditions on the voice alone; or "continuation", a prefix with whose words the target text begins
             (VALL-E-continual).
+        language: espeak-ng language tag of the recording; None: the language of the text that is synthesized.
     """
 
     codes: Tensor
     symbols: tuple[str, ...] = ()
     mode: PromptMode = "untranscribed"
+    language: str | None = None
 
 
 def read_prompt(recording: str | Path, sample_rate: int, *, with_text: bool) -> Audio:

@@ -13,8 +13,10 @@ class EncodedText:
         text: The text before normalization.
         symbols: Phonemes, or units of byte pair encoding.
         ids: Id of each symbol in the model's vocabulary.
+        language: espeak-ng language tag; None: the model's default.
     """
 
     text: str
     symbols: tuple[str, ...]
     ids: tuple[int, ...]
+    language: str | None = None

@@ -12,6 +12,7 @@ from valle.codec.merging import first_codes, split_name
 from valle.data.datamodule import Batch
 from valle.errors import UserError
 from valle.extensions.guided_attention import GuidedAttention, spoken_phonemes
+from valle.extensions.language_ids import LanguageIdAR
 from valle.extensions.phoneme_path import NO_PHONEME, phonemes_of_groups
 from valle.extensions.phoneme_stream import PhonemeStream, PhonemeStreamAR
 from valle.models.ar import AR
@@ -48,6 +49,8 @@ class ARModule(BaseModule):
             learning rate. 0 (off) is the paper.
         phoneme_stream: Whether the model predicts the phoneme of each group beside its codes, as VALL-E R. Utterances
             without phoneme times are left out.
+        language_ids: Whether an embedding of its language is added to each code, as VALL-E X, for folders of several
+            languages.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class ARModule(BaseModule):
         prompt_frames: int = 225,
         guided_attention: float = 0.0,
         phoneme_stream: bool = False,
+        language_ids: bool = False,
     ) -> None:
         super().__init__(
             data=data,
@@ -77,13 +81,25 @@ class ARModule(BaseModule):
             prompt_frames=prompt_frames,
             guided_attention=guided_attention,
             phoneme_stream=phoneme_stream,
+            language_ids=language_ids,
         )
         if phoneme_stream and data.bpe is not None:
             raise UserError(f"{option('phoneme_stream')} true: needs phonemes; leave --data.init_args.bpe out")
+        if language_ids and phoneme_stream:
+            raise UserError(
+                f"{option('language_ids')} true: not with {option('phoneme_stream')}; leave one of them out"
+            )
+        if language_ids and len(data.languages) < 2:
+            raise UserError(
+                f"{option('language_ids')} true: all tokens are in one language ({data.language}); leave it out, or "
+                "give folders of several languages"
+            )
         _, self.merge = split_name(data.codec)
         kind: Callable[..., AR] = AR
         if phoneme_stream:
             kind = partial(PhonemeStreamAR, vocabulary=data.vocabulary, code_rate=data.frame_rate / self.merge)
+        if language_ids:
+            kind = partial(LanguageIdAR, languages=data.languages)
         build = partial(
             kind,
             vocabulary_size=len(data.vocabulary),
@@ -143,7 +159,10 @@ class ARModule(BaseModule):
                 prompted = Padded(codes, lengths + offsets)
                 values, logits, targets = self.model.stream_loss(text, prompted, ignored, stream)
             else:
-                loss, logits, targets = self.model.loss(*text, codes, lengths + offsets, ignored)
+                condition = None
+                if isinstance(self.model, LanguageIdAR) and batch.languages is not None:
+                    condition = self.model.embed_languages(batch.languages[:, None])
+                loss, logits, targets = self.model.loss(*text, codes, lengths + offsets, ignored, condition)
                 values = {"loss": loss}
         total = values["loss"]
         for k in (1, 10):

@@ -98,7 +98,8 @@ class TrainCLI(LightningCLI):
 
         The vocabulary begins with the symbols of the model that training starts from, in its order; those that only the
         data has follow. A corpus of minutes lacks some of a language's symbols, and the ids of a fine-tuned AR model
-        must remain those of the NAR model that it is used with.
+        must remain those of the NAR model that it is used with. The same holds for the languages of a model with
+        language IDs.
         """
         if not isinstance(data, TokensDataModule):
             return None
@@ -106,13 +107,19 @@ class TrainCLI(LightningCLI):
         if isinstance(data, PreferenceDataModule):
             return self._preference_config(data, source)
         if source:
-            known = read_checkpoint(find_source(source, "ar", "nar"))["hyper_parameters"]["vocabulary"]
+            former = read_checkpoint(find_source(source, "ar", "nar"))["hyper_parameters"]
+            known = former["vocabulary"]
             new = [symbol for symbol in data.vocabulary.symbols if symbol not in known]
             data.vocabulary = Vocabulary([*known, *new])
+            if former.get("language_ids"):
+                data.languages = [*former["languages"], *(x for x in data.languages if x not in former["languages"])]
         return {
             "vocabulary": data.vocabulary.symbols,
             "bpe": data.bpe,
-            **{name: getattr(data.config, name) for name in FROM_DATA if name not in ("vocabulary", "bpe")},
+            "languages": data.languages,
+            **{
+                name: getattr(data.config, name) for name in FROM_DATA if name not in ("vocabulary", "bpe", "languages")
+            },
         }
 
     def _preference_config(self, data: PreferenceDataModule, source: str | None) -> dict[str, Any]:

@@ -20,7 +20,8 @@ class DataConfig:
 
     Attributes:
         vocabulary: Symbols of the text, phonemes or BPE units.
-        language: espeak-ng language tag, e.g. "en-us".
+        language: espeak-ng language tag of the first folder, e.g. "en-us": the default of synthesis.
+        languages: Language tags of all folders, sorted; empty in checkpoints of earlier versions, which have one.
         bpe: BPE tokenizer of the text as JSON; None: the text is phonemes.
         codec: Name of the codec of the codes.
         codebook_size: Entries of a codebook.
@@ -30,6 +31,7 @@ class DataConfig:
 
     vocabulary: list[str] = field(default_factory=list)
     language: str = "en-us"
+    languages: list[str] = field(default_factory=list)
     bpe: str | None = None
     codec: str = "encodec_24khz"
     codebook_size: int = 1024

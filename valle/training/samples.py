@@ -11,6 +11,7 @@ from valle import codec
 from valle.codec import Codec
 from valle.codec.merging import first_codes, repeat_codes
 from valle.data.loader import Batch
+from valle.extensions.language_ids import LanguageIdAR
 from valle.generation.engine import generate
 from valle.generation.request import GenerationRequest
 from valle.models.nar import NARInputs
@@ -46,8 +47,10 @@ class SampleCallback(L.Callback):
         step = trainer.global_step
         with torch.inference_mode():
             if isinstance(pl_module, ARModule):
-                sampled = self._continue(pl_module, phonemes, codes, prompt)
-                board.add_image("sample/attention", self._attention(pl_module, phonemes, codes), step, dataformats="HW")
+                language = None if batch.languages is None else batch.languages[:1].to(pl_module.device)
+                sampled = self._continue(pl_module, phonemes, codes, prompt, language)
+                attention = self._attention(pl_module, phonemes, codes, language)
+                board.add_image("sample/attention", attention, step, dataformats="HW")
             else:
                 longest = round(pl_module.hparams["prompt_seconds"] * self.codec.frame_rate)
                 sampled = self._fill_in(pl_module, phonemes, codes, min(prompt, longest))
@@ -61,13 +64,19 @@ class SampleCallback(L.Callback):
             reference = self.codec.decode(codes[0].cpu())
             board.add_audio("sample/reference", reference[None], step, sample_rate=self.codec.sample_rate)
 
-    def _continue(self, module: ARModule, phonemes: Tensor, codes: Tensor, prompt: int) -> Tensor:
+    def _continue(
+        self, module: ARModule, phonemes: Tensor, codes: Tensor, prompt: int, language: Tensor | None
+    ) -> Tensor:
         """Continue the prompt, and return both, (time, 1): the first codebook only."""
         size = module.hparams["group_size"]
         first = first_codes(codes[0, :, 0], module.merge)
         prefix = first[: prompt // module.merge // size * size]
         bound = 2 * len(first) // size * size
         request = GenerationRequest(phonemes[0], prefix, max_frames=bound, seeds=[0])
+        if isinstance(module.model, LanguageIdAR) and language is not None:
+            embedded = module.model.embed_languages(language)
+            request.prompt_condition = embedded.expand(len(prefix) // size, -1)
+            request.condition = embedded[0]
         ((sampled,),) = generate(module.model, [request], Sampling(top_p=SPEECH_TOP_P))
         return repeat_codes(torch.cat((prefix.cpu(), sampled.codes)), module.merge)[:, None]
 
@@ -82,7 +91,7 @@ class SampleCallback(L.Callback):
         )
         return module.model.generate(inputs)[0]
 
-    def _attention(self, module: ARModule, phonemes: Tensor, codes: Tensor) -> np.ndarray:
+    def _attention(self, module: ARModule, phonemes: Tensor, codes: Tensor, language: Tensor | None) -> np.ndarray:
         """Compute the attention of each step to the text, (groups, phonemes): mean over heads, maximum over layers."""
         model = module.model
         size = module.hparams["group_size"]
@@ -90,7 +99,10 @@ class SampleCallback(L.Callback):
         text = model.embed_phonemes(phonemes, length).values
         first = first_codes(codes[..., 0], module.merge)
         frames = first.shape[1] // size * size
-        sequence = torch.cat((text, model.embed_groups(first[:, :frames])), dim=1)
+        condition = None
+        if isinstance(model, LanguageIdAR) and language is not None:
+            condition = model.embed_languages(language[:, None])
+        sequence = torch.cat((text, model.embed_groups(first[:, :frames], condition=condition)), dim=1)
         start = text.shape[1]
         maps = [
             model.transformer.attention_map(sequence, layer, causal=True)[0, start:, :start]

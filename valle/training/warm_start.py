@@ -18,6 +18,7 @@ from valle.training.codec import CodecModule
 from valle.training.nar import NARModule
 
 EMBEDDING = "model.phoneme_embedding.weight"
+LANGUAGES = "model.language_embedding.weight"
 STREAM = "model.stream_"
 
 
@@ -66,6 +67,7 @@ def start_from(module: L.LightningModule, source: str) -> None:
     if isinstance(module, ARModule):
         state = _convert_groups(state, hyper_parameters["group_size"], module.model.group_size, source)
         state = _convert_stream(state, own)
+        state = _convert_languages(state, own, hyper_parameters.get("languages", []), module.hparams["languages"])
     state = _add_layers(state, own, hyper_parameters["layers"], module.hparams["layers"])
     try:
         module.load_state_dict(with_adapters(state, own))
@@ -105,6 +107,24 @@ def _convert_stream(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[st
     """Add the weights of a phoneme stream, which begin as zero, or leave those of the source out."""
     weights = {name: value for name, value in state.items() if not name.startswith(STREAM) or name in own}
     return {name: value for name, value in own.items() if name.startswith(STREAM)} | weights
+
+
+def _convert_languages(
+    state: dict[str, Tensor], own: dict[str, Tensor], source: list[str], languages: list[str]
+) -> dict[str, Tensor]:
+    """Copy the embeddings of languages that both models have; the others begin as zero."""
+    former = state.pop(LANGUAGES, None)
+    if LANGUAGES not in own:
+        if former is not None:
+            raise UserError(
+                "--init_from: the model has language IDs; give --model.init_args.language_ids true, which ARModule has"
+            )
+        return state
+    embedding = own[LANGUAGES].clone()
+    for position, language in enumerate(languages):
+        if former is not None and language in source:
+            embedding[position] = former[source.index(language)]
+    return {**state, LANGUAGES: embedding}
 
 
 def _add_layers(state: dict[str, Tensor], own: dict[str, Tensor], source_layers: int, layers: int) -> dict[str, Tensor]:
