@@ -139,7 +139,8 @@ class TrainCLI(LightningCLI):
         if missing:
             raise UserError(f"--init_from {source}: lacks the symbol {missing[0]!r} of the pairs; give their --model")
         data.vocabulary = Vocabulary(list(known["vocabulary"]))
-        return {name: known[name] for name in FROM_DATA}
+        # Checkpoints of earlier versions lack what was added since; `DataConfig` has its default.
+        return {name: known[name] for name in FROM_DATA if name in known}
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the command line. Raises UserError for a seed that NumPy does not accept."""
