@@ -9,6 +9,10 @@ where S are the phonemes and l is the embedding of the language. A cross-lingual
 text: S is then the phonemes of the prompt in its language and those of the text in the other, and each acoustic token
 has the ID of the language that it is spoken in, the prompt's or the text's. The paper's NAR model has no language IDs.
 
+After 200 steps of fine-tuning the bundled model on 160 German and 186 English utterances, the loss of held-out German
+rises by 0.02 nats per code with the ID of English, and that of English does not rise with the ID of German
+(benchmarks/language_ids.py). The effect on accents was not measured.
+
 The EOS tokens after an untranscribed prompt, which the paper does not have, are the beginning of the target, and have
 the text's language.
 """
