@@ -64,6 +64,13 @@ def add_synthesis_options(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         help="divides durations, 0.25 to 4, for models with a phoneme stream (VALL-E R); decodes twice",
     )
+    first.add_argument(
+        "--guidance",
+        type=float,
+        default=1.0,
+        help="scale of classifier-free guidance towards the text, for models trained with text_dropout: 1 is off, 1.5 "
+        "to 3 usual; steps take twice the time",
+    )
     rest = parser.add_argument_group("the other codebooks (NAR model)")
     rest.add_argument(
         "--nar-temperature",
@@ -109,6 +116,7 @@ def read_synthesis_options(args: argparse.Namespace) -> SynthesisOptions:
             ar_prompt=args.ar_prompt,
             attention_constraint=args.attention_constraint,
             speed=args.speed,
+            guidance=args.guidance,
             attempts=args.attempts,
             candidates=args.num_candidates,
             max_batch_tokens=args.max_batch_tokens,

@@ -110,6 +110,11 @@ class KVCache:
         self.lengths[rows] = 0
         self._measure()
 
+    def set_lengths(self, lengths: Tensor) -> None:
+        """Set the positions that each row holds, (batch,)."""
+        self.lengths = lengths
+        self._measure()
+
     def _measure(self) -> None:
         lengths = self.lengths.tolist()
         self.max_position = max(lengths)

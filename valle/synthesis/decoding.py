@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from valle.codec import Codec
 from valle.codec.merging import first_codes, repeat_codes
 from valle.errors import UserError
 from valle.extensions.attention_constraint import AttentionConstraint
+from valle.extensions.guidance import Guidance
 from valle.extensions.language_ids import LanguageIdAR
 from valle.extensions.phoneme_path import rounded_frames, scaled_durations
 from valle.extensions.phoneme_stream import PhonemeStreamAR
@@ -50,7 +52,14 @@ class DecodedPart:
 
 def make_guide(options: SynthesisOptions) -> MakeGuide | None:
     """Return what makes the guide of a batch of the AR model; None: the model's own, if any."""
+    if options.guidance != 1:
+        return partial(_guidance, options=options)
     return AttentionConstraint if options.attention_constraint else None
+
+
+def _guidance(model: AR, slots: int, options: SynthesisOptions) -> Guidance:
+    constraint = AttentionConstraint(model, slots) if options.attention_constraint else None
+    return Guidance(model, slots, scale=options.guidance, constraint=constraint)
 
 
 @dataclass(frozen=True)

@@ -67,4 +67,5 @@ def load(
         untranscribed_prompts=ar_parameters.get("untranscribed_prompt_prob", 1.0) > 0,
         languages=tuple(languages[0]),
         guided_attention=ar_parameters.get("guided_attention", 0.0) > 0,
+        text_dropout=ar_parameters.get("text_dropout", 0.0) > 0,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from valle.models.sampling import SPEECH_TOP_P, NARSampling, Sampling
@@ -22,6 +23,8 @@ class SynthesisOptions:
         speed: Divisor of the durations of all phonemes and pauses, for models with a phoneme stream
             (`valle.extensions.phoneme_stream`). What was decoded is decoded again with these durations, so that nothing
             can be streamed.
+        guidance: Scale of classifier-free guidance of the AR model (`valle.extensions.guidance`), for models
+            trained with `text_dropout`; 1: without it. Each step is computed twice.
         attempts: Candidates of the first codebook for each result, of which the best by their phones is selected
             (`valle.synthesis.selection`). None: `valle.synthesis.pipeline.ATTEMPTS` where codes stand for phones, the
             text is phonemes and sampling is random, else 1. With 1, nothing is selected or sampled again.
@@ -34,6 +37,7 @@ class SynthesisOptions:
     nar_sampling: NARSampling = field(default_factory=NARSampling)
     ar_prompt: bool = True
     attention_constraint: bool = False
+    guidance: float = 1.0
     speed: float = 1.0
     attempts: int | None = None
     candidates: int = 1
@@ -47,6 +51,8 @@ class SynthesisOptions:
         """
         if not 0.25 <= self.speed <= 4:
             raise ValueError(f"speed {self.speed} must be 0.25 to 4")
+        if not 0 <= self.guidance < math.inf:
+            raise ValueError(f"guidance {self.guidance} must be 0 or more")
         for name in ("attempts", "candidates", "max_batch_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:

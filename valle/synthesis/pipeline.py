@@ -60,6 +60,7 @@ class TTS:
         watermark: Whether audio carries the inaudible mark that says it was synthesized.
         untranscribed_prompts: Whether the AR model was trained with untranscribed prompts; in the papers it is not.
         guided_attention: Whether the AR model was trained with guided attention (`valle.extensions.guided_attention`).
+        text_dropout: Whether the AR model was trained with dropped texts (`valle.extensions.guidance`).
     """
 
     ar: AR
@@ -72,6 +73,7 @@ class TTS:
     untranscribed_prompts: bool = True
     guided_attention: bool = False
     languages: tuple[str, ...] = ()
+    text_dropout: bool = False
 
     def prompt(
         self, recording: str | Path, text: str | EncodedText | None = None, language: str | None = None
@@ -380,6 +382,11 @@ class TTS:
             raise UserError("attention_constraint: the model follows the text by its phoneme stream; leave it out")
         if options.attention_constraint and not self.guided_attention:
             raise UserError("attention_constraint: the model was trained without guided attention; leave it out")
+        if options.guidance != 1 and not self.text_dropout:
+            raise UserError(
+                f"guidance {options.guidance:g}: the model was trained without text_dropout; leave it out, or "
+                "fine-tune the model with it"
+            )
         if options.attention_constraint and "continuation" in modes:
             raise UserError("attention_constraint: where a continuation begins in its text is not known; leave it out")
         if "untranscribed" in modes and not self.untranscribed_prompts and options.ar_prompt and first_codes is None:

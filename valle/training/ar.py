@@ -11,6 +11,7 @@ from torch import Tensor
 from valle.codec.merging import first_codes, split_name
 from valle.data.datamodule import Batch
 from valle.errors import UserError
+from valle.extensions.guidance import drop_text
 from valle.extensions.guided_attention import GuidedAttention, spoken_phonemes
 from valle.extensions.language_ids import LanguageIdAR
 from valle.extensions.phoneme_path import NO_PHONEME, phonemes_of_groups
@@ -51,6 +52,8 @@ class ARModule(BaseModule):
             without phoneme times are left out.
         language_ids: Whether an embedding of its language is added to each code, as VALL-E X, for folders of several
             languages.
+        text_dropout: Probability that an utterance has no text, for classifier-free guidance
+            (`valle.extensions.guidance`); 0 (off) is the papers.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class ARModule(BaseModule):
         guided_attention: float = 0.0,
         phoneme_stream: bool = False,
         language_ids: bool = False,
+        text_dropout: float = 0.0,
     ) -> None:
         super().__init__(
             data=data,
@@ -82,7 +86,10 @@ class ARModule(BaseModule):
             guided_attention=guided_attention,
             phoneme_stream=phoneme_stream,
             language_ids=language_ids,
+            text_dropout=text_dropout,
         )
+        if phoneme_stream and text_dropout:
+            raise UserError(f"{option('text_dropout')} {text_dropout}: the phoneme stream follows the text; give 0")
         if phoneme_stream and data.bpe is not None:
             raise UserError(f"{option('phoneme_stream')} true: needs phonemes; leave --data.init_args.bpe out")
         if language_ids and phoneme_stream:
@@ -152,7 +159,10 @@ class ARModule(BaseModule):
                 eos=self.model.eos,
             )
         weight = self._guidance_weight() if split == "train" else 0.0
-        text = Padded(batch.phonemes, batch.phoneme_lengths)
+        phoneme_lengths = batch.phoneme_lengths
+        if self.training:
+            phoneme_lengths = drop_text(phoneme_lengths, self.hparams["text_dropout"])
+        text = Padded(batch.phonemes, phoneme_lengths)
         with GuidedAttention(self.model, weight > 0) as guide:
             if isinstance(self.model, PhonemeStreamAR):
                 stream = self._phoneme_stream(text, starts, lengths, offsets, codes.shape[1])
@@ -169,8 +179,9 @@ class ARModule(BaseModule):
             values[f"top{k}"] = top_k_accuracy(logits.detach(), targets, k)
         if weight:
             spoken = spoken_phonemes(starts, lengths, group_size)
+            spoken = spoken.masked_fill(text.lengths[:, None] == 0, -1)
             if bool((spoken >= 0).any()):
-                layout = self.model.sequence_layout(batch.phoneme_lengths, lengths + offsets, offsets)
+                layout = self.model.sequence_layout(text.lengths, lengths + offsets, offsets)
                 values["guide"] = guide.loss(spoken, layout)
                 total = total + weight * values["guide"]
         self._log_values(split, values, batch)

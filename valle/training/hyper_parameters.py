@@ -47,6 +47,7 @@ RANGES = {
     "latent_regression_layers": NON_NEGATIVE,
     "untranscribed_prompt_prob": PROBABILITY,
     "prefix_prompt_prob": PROBABILITY,
+    "text_dropout": PROBABILITY,
     "dropout": Range("0 to less than 1", lambda value: 0 <= value < 1),
     "group_size": Range("1, 2, 4 or 8", lambda value: value in (1, 2, 4, 8)),
     "seed": Range("a number from 0 to 2^64 - 1", lambda value: 0 <= value < 2**64),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from valle.data.datamodule import Batch
 from valle.errors import UserError
+from valle.extensions.guidance import drop_text
 from valle.extensions.guided_attention import GuidedAttention, spoken_phonemes
 from valle.extensions.latent_regression import LatentRegressionNAR
 from valle.models.config import Layout, TransformerConfig
@@ -46,6 +47,8 @@ class NARModule(BaseModule):
             papers.
         guided_attention: Weight of the guided attention loss, for data with phoneme times; it decays to zero with the
             learning rate. 0 (off) is the paper.
+        text_dropout: Probability that an utterance has no text, for classifier-free guidance
+            (`valle.extensions.guidance`); 0 (off) is the papers.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class NARModule(BaseModule):
         prefix_prompt_prob: float = 0.5,
         stage_power: float = 0.0,
         guided_attention: float = 0.0,
+        text_dropout: float = 0.0,
     ) -> None:
         super().__init__(
             data=data,
@@ -77,6 +81,7 @@ class NARModule(BaseModule):
             prefix_prompt_prob=prefix_prompt_prob,
             stage_power=stage_power,
             guided_attention=guided_attention,
+            text_dropout=text_dropout,
         )
         if guided_attention and not text_condition:
             raise UserError(f"{option('guided_attention')} {guided_attention}: needs the text; give 0 without it")
@@ -150,8 +155,11 @@ class NARModule(BaseModule):
     def _losses(self, batch: Batch, stages: Tensor, prefix: bool) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """Compute the losses by name, logits and targets of a batch, stages (batch,)."""
         split = self.split_prompt(batch, prefix)
+        phoneme_lengths = batch.phoneme_lengths
+        if self.training:
+            phoneme_lengths = drop_text(phoneme_lengths, self.hparams["text_dropout"])
         inputs = NARInputs(
-            text=Padded(batch.phonemes, batch.phoneme_lengths),
+            text=Padded(batch.phonemes, phoneme_lengths),
             prompt=Padded(split.prompt, split.prompt_lengths),
             codes=Padded(split.target, split.target_lengths),
         )
@@ -162,6 +170,7 @@ class NARModule(BaseModule):
             # A prefix is removed from the target, and phoneme times move by as many frames.
             starts = batch.starts - prefix * split.prompt_lengths[:, None]
             spoken = spoken_phonemes(starts, split.target_lengths, 1)
+            spoken = spoken.masked_fill(phoneme_lengths[:, None] == 0, -1)
             if bool((spoken >= 0).any()):
                 losses["guide"] = guide.loss(spoken, self.model.sequence_layout(inputs))
         return losses, logits, targets

@@ -28,6 +28,7 @@ CHANGEABLE = (
     "max_prompt_seconds",
     "quantizer_dropout",
     "seed",
+    "text_dropout",
     "untranscribed_prompt_prob",
 )
 
