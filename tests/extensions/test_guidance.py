@@ -12,13 +12,15 @@ import torch
 from tests.conftest import command, sharpen, train
 from tests.training.runs import read_scalars
 from valle.extensions.attention_constraint import AttentionConstraint
-from valle.extensions.guidance import Guidance, drop_text
+from valle.extensions.guidance import Guidance, drop_text, guided
 from valle.generation.cpu_step import CompiledStep
 from valle.generation.engine import generate, stream
 from valle.generation.request import GenerationRequest
 from valle.models.ar import AR
 from valle.models.config import TransformerConfig
+from valle.models.nar import NAR, NARInputs
 from valle.models.sampling import Sampling
+from valle.models.sequence import Padded
 
 CONFIG = TransformerConfig(layers=3, heads=2, dim=64, ffn_dim=64, dropout=0.0)
 GREEDY = Sampling(temperature=0.0)
@@ -169,3 +171,50 @@ def test_dropped_texts_take_no_part_in_training(tokens: Path, tmp_path: Path) ->
         (moment,) = [moment for moment in moments if moment.shape == shape]
         assert (int(moment.any(1).sum()) == 1) == (name == "dropped")
         assert bool(read_scalars(tmp_path / name, "train/guide")) == (name == "kept")
+
+
+def nar_inputs() -> tuple[NAR, NARInputs]:
+    torch.manual_seed(0)
+    nar = NAR(30, CONFIG, codebook_size=40, num_codebooks=4).eval()
+    sharpen(nar)
+    lengths = torch.tensor([9, 6])
+    return nar, NARInputs(
+        text=Padded(torch.randint(1, 30, (2, 8)), torch.tensor([8, 5])),
+        prompt=Padded(torch.randint(0, 40, (2, 5, 4)), torch.tensor([5, 5])),
+        codes=Padded(torch.randint(0, 40, (2, 9, 1)), lengths),
+    )
+
+
+@torch.inference_mode()
+def test_nar_codes_are_those_of_the_written_out_formula() -> None:
+    nar, inputs = nar_inputs()
+    with guided(nar, 2.5):
+        guided_codes = nar.generate(inputs)
+    codes = inputs.codes.values
+    no_text = Padded(torch.zeros(2, 0, dtype=torch.long), torch.tensor([0, 0]))
+    for stage in range(1, 4):
+        step = inputs._replace(codes=Padded(codes, inputs.codes.lengths))
+        stages = torch.tensor([stage, stage])
+        conditional, unconditional = nar(step, stages), nar(step._replace(text=no_text), stages)
+        code = (unconditional + 2.5 * (conditional - unconditional)).argmax(-1)
+        codes = torch.cat((codes, code[..., None]), dim=-1)
+    plain = nar.generate(inputs)
+    for row, length in enumerate(inputs.codes.lengths.tolist()):
+        assert torch.equal(guided_codes[row, :length], codes[row, :length])
+    assert not torch.equal(guided_codes, plain)
+    # Outside of the block, nothing is guided.
+    assert torch.equal(nar.generate(inputs), plain)
+
+
+def test_synth_guides_a_nar_model_trained_with_dropped_texts(
+    run_directory: Path, tokens: Path, speech: Path, tmp_path: Path
+) -> None:
+    train("NARModule", tokens, tmp_path / "nar", 2, "--model.init_args.text_dropout=0.5")
+    (tmp_path / "ar").symlink_to(run_directory / "ar")
+    options = ["--text", "Hello.", "--prompt", speech, "--nar-guidance", "3"]
+    command("valle-synth", "--model", tmp_path, *options, "-o", tmp_path / "guided.wav")
+    assert (tmp_path / "guided.wav").is_file()
+    untrained = command("valle-synth", "--model", run_directory, *options, "-o", tmp_path / "no.wav", check=False)
+    assert untrained.returncode == 2
+    assert "nar_guidance 3: the model was trained without text_dropout" in untrained.stderr
+    assert not (tmp_path / "no.wav").exists()

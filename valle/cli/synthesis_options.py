@@ -77,6 +77,12 @@ def add_synthesis_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="0 takes the most likely codes, as the papers; default: the predicted mean, where the model has one",
     )
+    rest.add_argument(
+        "--nar-guidance",
+        type=float,
+        default=1.0,
+        help="as --guidance, for the NAR model's logits; a model with latent regression needs --nar-temperature",
+    )
     rest.add_argument("--nar-stages", type=int, default=7, help="codebooks filled in after the first")
     rest.add_argument("--nar-prompt-seconds", type=float, help="longest acoustic prompt; default: as in training")
     rest.add_argument(
@@ -117,6 +123,7 @@ def read_synthesis_options(args: argparse.Namespace) -> SynthesisOptions:
             attention_constraint=args.attention_constraint,
             speed=args.speed,
             guidance=args.guidance,
+            nar_guidance=args.nar_guidance,
             attempts=args.attempts,
             candidates=args.num_candidates,
             max_batch_tokens=args.max_batch_tokens,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from valle.extensions.guidance import guided
 from valle.models.nar import NAR, NARInputs
 from valle.models.sampling import NARSampling
 from valle.models.sequence import Padded
@@ -52,7 +53,13 @@ def acoustic_input(prompt: Prompt, *, joint: Tensor, target: Tensor, first: Tens
 
 
 def fill_in_codebooks(
-    nar: NAR, inputs: Sequence[AcousticInput], seeds: Sequence[int], sampling: NARSampling, *, skip: int = 0
+    nar: NAR,
+    inputs: Sequence[AcousticInput],
+    seeds: Sequence[int],
+    sampling: NARSampling,
+    *,
+    guidance: float = 1.0,
+    skip: int = 0,
 ) -> list[Tensor]:
     """Predict the codebooks after the first.
 
@@ -61,6 +68,7 @@ def fill_in_codebooks(
         inputs: Utterances.
         seeds: Of each utterance, used where `sampling` is random.
         sampling: How codes are chosen.
+        guidance: Scale of classifier-free guidance, see `valle.extensions.guidance.guided`.
         skip: Frames before `first`, for a stream: a frame gets the same noise in whatever chunk it is decoded.
 
     Returns:
@@ -74,7 +82,14 @@ def fill_in_codebooks(
             generator = torch.Generator().manual_seed(NAR_SEED + seed)
             rows.append(torch.rand(skip + len(item.first), 8, generator=generator)[skip:])
         noise = pad_sequence(rows, batch_first=True).to(device)
-    if device.type != "cpu":
+    with guided(nar, guidance):
+        return _predict_all(nar, inputs, sampling, noise)
+
+
+def _predict_all(
+    nar: NAR, inputs: Sequence[AcousticInput], sampling: NARSampling, noise: Tensor | None
+) -> list[Tensor]:
+    if nar.phoneme_embedding.weight.device.type != "cpu":
         return _predict(nar, inputs, sampling, noise)
     # Utterance by utterance: with the shapes that it has alone, each gets the same codes in any batch, and a pass over
     # many positions is no faster in a batch.

@@ -102,7 +102,7 @@ class PartDecoder:
             for candidate, selected in enumerate(row):
                 inputs.append(self._acoustic_input(job, job.prompt, selected.codes, options))
                 seeds.append(job.seed + candidate)
-        codes = fill_in_codebooks(self.nar, inputs, seeds, options.nar_sampling)
+        codes = fill_in_codebooks(self.nar, inputs, seeds, options.nar_sampling, guidance=options.nar_guidance)
         samples = self.codec.decode_batch(codes)
         decoded = iter(zip(codes, samples, strict=True))
         return [[DecodedPart(selected, *next(decoded)) for selected in row] for row in results]
@@ -171,7 +171,11 @@ class PartDecoder:
         def fill_in(done: Tensor, first: Tensor) -> Tensor:
             voice = replace(job.prompt, codes=torch.cat((job.prompt.codes, done)))
             item = self._acoustic_input(job, voice, first, options)
-            return fill_in_codebooks(self.nar, [item], [job.seed], options.nar_sampling, skip=len(done))[0]
+            guidance = options.nar_guidance
+            (codes,) = fill_in_codebooks(
+                self.nar, [item], [job.seed], options.nar_sampling, guidance=guidance, skip=len(done)
+            )
+            return codes
 
         def outputs() -> Iterator[GenerationOutput]:
             request = replace(self._request(job, options), seeds=[job.seed])

@@ -68,4 +68,5 @@ def load(
         languages=tuple(languages[0]),
         guided_attention=ar_parameters.get("guided_attention", 0.0) > 0,
         text_dropout=ar_parameters.get("text_dropout", 0.0) > 0,
+        nar_text_dropout=nar_parameters.get("text_dropout", 0.0) > 0,
     )

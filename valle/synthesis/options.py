@@ -25,6 +25,7 @@ class SynthesisOptions:
             can be streamed.
         guidance: Scale of classifier-free guidance of the AR model (`valle.extensions.guidance`), for models
             trained with `text_dropout`; 1: without it. Each step is computed twice.
+        nar_guidance: The same for the logits of the NAR model.
         attempts: Candidates of the first codebook for each result, of which the best by their phones is selected
             (`valle.synthesis.selection`). None: `valle.synthesis.pipeline.ATTEMPTS` where codes stand for phones, the
             text is phonemes and sampling is random, else 1. With 1, nothing is selected or sampled again.
@@ -38,6 +39,7 @@ class SynthesisOptions:
     ar_prompt: bool = True
     attention_constraint: bool = False
     guidance: float = 1.0
+    nar_guidance: float = 1.0
     speed: float = 1.0
     attempts: int | None = None
     candidates: int = 1
@@ -51,8 +53,9 @@ class SynthesisOptions:
         """
         if not 0.25 <= self.speed <= 4:
             raise ValueError(f"speed {self.speed} must be 0.25 to 4")
-        if not 0 <= self.guidance < math.inf:
-            raise ValueError(f"guidance {self.guidance} must be 0 or more")
+        for name in ("guidance", "nar_guidance"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} {getattr(self, name)} must be 0 or more")
         for name in ("attempts", "candidates", "max_batch_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:

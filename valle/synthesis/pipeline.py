@@ -21,6 +21,7 @@ from valle.codec import Codec
 from valle.codec.phone_labelled import PhoneLabelledCodec
 from valle.devices import check_seed
 from valle.errors import UserError, warn_user
+from valle.extensions.latent_regression import LatentRegressionNAR
 from valle.extensions.phoneme_path import check_durations
 from valle.extensions.phoneme_stream import PhonemeStreamAR
 from valle.models.ar import AR
@@ -61,6 +62,7 @@ class TTS:
         untranscribed_prompts: Whether the AR model was trained with untranscribed prompts; in the papers it is not.
         guided_attention: Whether the AR model was trained with guided attention (`valle.extensions.guided_attention`).
         text_dropout: Whether the AR model was trained with dropped texts (`valle.extensions.guidance`).
+        nar_text_dropout: Whether the NAR model was.
     """
 
     ar: AR
@@ -74,6 +76,7 @@ class TTS:
     guided_attention: bool = False
     languages: tuple[str, ...] = ()
     text_dropout: bool = False
+    nar_text_dropout: bool = False
 
     def prompt(
         self, recording: str | Path, text: str | EncodedText | None = None, language: str | None = None
@@ -382,11 +385,7 @@ class TTS:
             raise UserError("attention_constraint: the model follows the text by its phoneme stream; leave it out")
         if options.attention_constraint and not self.guided_attention:
             raise UserError("attention_constraint: the model was trained without guided attention; leave it out")
-        if options.guidance != 1 and not self.text_dropout:
-            raise UserError(
-                f"guidance {options.guidance:g}: the model was trained without text_dropout; leave it out, or "
-                "fine-tune the model with it"
-            )
+        self._check_guidance(options)
         if options.attention_constraint and "continuation" in modes:
             raise UserError("attention_constraint: where a continuation begins in its text is not known; leave it out")
         if "untranscribed" in modes and not self.untranscribed_prompts and options.ar_prompt and first_codes is None:
@@ -420,6 +419,19 @@ class TTS:
                     )
                 )
         return jobs
+
+    def _check_guidance(self, options: SynthesisOptions) -> None:
+        trained = {"guidance": self.text_dropout, "nar_guidance": self.nar_text_dropout}
+        for name, dropped in trained.items():
+            scale = getattr(options, name)
+            if scale != 1 and not dropped:
+                raise UserError(
+                    f"{name} {scale:g}: the model was trained without text_dropout; leave it out, or fine-tune the "
+                    "model with it"
+                )
+        predicts_mean = isinstance(self.nar, LatentRegressionNAR) and options.nar_sampling.temperature is None
+        if options.nar_guidance != 1 and predicts_mean:
+            raise UserError("nar_guidance: the model takes predicted means, not logits; give a NAR temperature too")
 
     def _speech(self, text: str, jobs: Sequence[PartJob], decoded: Sequence[DecodedPart]) -> Speech:
         """Join the parts of a text; warn where they fall short of it."""
