@@ -93,11 +93,18 @@ def test_checkpoint_of_an_ablation_is_synthesized_without_its_conditions(
     assert valle.load(run_directory).nar.text_condition
 
 
-def test_guided_attention_without_text_is_one_line(tokens: Path, tmp_path: Path) -> None:
-    options = ["--model.init_args.text_condition=false", "--model.init_args.guided_attention=1"]
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("guided_attention", "guided_attention 1.0: needs the text"),
+        ("text_dropout", "text_dropout 1.0: the model has no text"),
+    ],
+)
+def test_options_of_the_text_without_text_are_one_line(option: str, reason: str, tokens: Path, tmp_path: Path) -> None:
+    options = ["--model.init_args.text_condition=false", f"--model.init_args.{option}=1"]
     done = command("valle-train", *train_arguments("NARModule", tokens, tmp_path / "run", 1, *options), check=False)
     assert done.returncode == 2
-    assert "guided_attention 1.0: needs the text" in done.stderr.strip().splitlines()[-1]
+    assert reason in done.stderr.strip().splitlines()[-1]
     assert not (tmp_path / "run").exists()
 
 

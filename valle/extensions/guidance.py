@@ -1,10 +1,10 @@
 """Classifier-free guidance of the AR and the NAR model towards the text.
 
 J. Ho and T. Salimans, arXiv 2207.12598; for codec language models SSR-Speech (arXiv 2409.07556) and Koel-TTS (arXiv
-2502.05236). In training the text of a share of the utterances is dropped (`text_dropout`), so that the model also
-learns to predict speech from the prompt alone. In synthesis each row has a twin without text, and codes are sampled
-from u + s (c - u), where c are the logits with the text, u those without, and s is the scale. So are those of each
-stage of the NAR model.
+2502.05236, which drops the prompt too). In training the text of a share of the utterances is dropped (`text_dropout`),
+so that the model also learns to predict speech from the prompt alone. In synthesis each row has a twin without text,
+and codes are sampled from u + s (c - u), where c are the logits with the text, u those without, and s is the scale. So
+are those of each stage of the NAR model.
 """
 
 from __future__ import annotations

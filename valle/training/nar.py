@@ -85,6 +85,8 @@ class NARModule(BaseModule):
         )
         if guided_attention and not text_condition:
             raise UserError(f"{option('guided_attention')} {guided_attention}: needs the text; give 0 without it")
+        if text_dropout and not text_condition:
+            raise UserError(f"{option('text_dropout')} {text_dropout}: the model has no text; give 0")
         kind: Callable[..., NAR] = NAR
         if latent_regression.layers:
             kind = partial(LatentRegressionNAR, layers=latent_regression.layers, latent_dim=latent_regression.dim)
