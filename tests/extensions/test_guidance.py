@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -47,8 +48,8 @@ def reference(ar: AR, one: GenerationRequest, scale: float) -> torch.Tensor:
     while codes.shape[1] - len(one.prompt) < one.max_frames:
         length = torch.tensor([codes.shape[1]])
         text = one.phonemes[None]
-        conditional = ar(text, torch.tensor([text.shape[1]]), codes, length)[0, -1]
-        unconditional = ar(text[:, :0], torch.tensor([0]), codes, length)[0, -1]
+        conditional = ar(text, torch.tensor([text.shape[1]]), codes, length, one.condition)[0, -1]
+        unconditional = ar(text[:, :0], torch.tensor([0]), codes, length, one.condition)[0, -1]
         logits = unconditional + scale * (conditional - unconditional)
         first = codes.shape[1] == len(one.prompt)
         logits[0 if first else 1 :, ar.eos] = -torch.inf
@@ -69,6 +70,16 @@ def test_codes_are_those_of_the_written_out_formula(group_size: int, scale: floa
         assert torch.equal(output.codes, reference(ar, one, scale))
     plain = generate(ar, requests, GREEDY)
     assert any(not torch.equal(a.codes, b.codes) for (a,), (b,) in zip(outputs, plain, strict=True))
+
+
+def test_rows_and_twins_have_the_condition_of_their_prompt() -> None:
+    ar = model(1)
+    condition = torch.randn(CONFIG.dim)
+    one = request(2)
+    conditioned = replace(one, prompt_condition=condition.expand(len(one.prompt), -1), condition=condition)
+    ((output,),) = generate(ar, [conditioned], GREEDY, make_guide=partial(Guidance, scale=2.0))
+    assert torch.equal(output.codes, reference(ar, conditioned, 2.0))
+    assert not torch.equal(output.codes, reference(ar, one, 2.0))
 
 
 def test_scale_one_is_no_guidance() -> None:

@@ -101,12 +101,12 @@ class Guidance:
         text_length = torch.tensor([phonemes.shape[1]], device=device)
         prompt_length = torch.tensor([prompt.shape[1]], device=device)
         if self.constraint is None:
-            conditional = model.prefill(phonemes, text_length, prompt, prompt_length, cache)
+            conditional = model.prefill(phonemes, text_length, prompt, prompt_length, cache, request.prompt_condition)
         else:
             conditional = self.constraint.prefill(slots, request, cache)
         twin = KVCache(model.config, 1, cache.max_length - phonemes.shape[1], like=cache.keys)
         no_text = torch.zeros_like(text_length)
-        unconditional = model.prefill(phonemes[:, :0], no_text, prompt, prompt_length, twin)
+        unconditional = model.prefill(phonemes[:, :0], no_text, prompt, prompt_length, twin, request.prompt_condition)
         self._text_lengths[slots] = phonemes.shape[1]
         self._prefilled.append((slots, twin))
         return unconditional + self.scale * (conditional - unconditional)
