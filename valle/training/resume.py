@@ -79,7 +79,8 @@ def check_resumable(
 
 def _difference(source: str, old: Any, new: Any) -> str:
     """Describe a hyper-parameter that changed: its source, old and new value."""
-    if isinstance(old, list):
+    # Other lists, such as the languages, are short.
+    if isinstance(old, list) and source.startswith("vocabulary"):
         return f"{source}: {_symbols(old, new)}, now {_symbols(new, old)}"
     return f"{source}: {_shown(old)}, now {_shown(new)}"
 
