@@ -16,6 +16,7 @@ from valle.errors import UserError
 from valle.training import ARModule, NARModule
 from valle.training.codec import CodecModule
 from valle.training.config import DataConfig, flatten
+from valle.training.preference import PreferenceModule
 from valle.training.resume import CHANGEABLE, check_resumable
 
 VOCABULARY = ["<pad>", "a", "b"]
@@ -23,6 +24,7 @@ CHECKPOINT = Path("run/last.ckpt")
 KINDS: dict[str, tuple[type, dict[str, Any]]] = {
     "ar": (ARModule, {"data": DataConfig(VOCABULARY)}),
     "nar": (NARModule, {"data": DataConfig(VOCABULARY)}),
+    "preference": (PreferenceModule, {"data": DataConfig(VOCABULARY)}),
     "codec": (CodecModule, {"network": {"kind": "frame_rate", "sample_rate": 16000}}),
 }
 

@@ -43,13 +43,18 @@ def _write(args: argparse.Namespace) -> None:
     model = read_checkpoint(path)["hyper_parameters"]
     if model.get("phoneme_stream") or split_name(model["codec"])[1] > 1:
         raise UserError(f"{path}: has a phoneme stream or merged frames, which preference tuning cannot train")
+    for name in ("train", "valid"):
+        if (args.output / name / "config.json").is_file():
+            raise UserError(f"{args.output / name}: exists already; remove it, or give another folder")
     scores = read_candidate_scores(args.report)
-    pairs = choose_pairs(scores, read_samples(args.synthesized), model["group_size"], args.margin)
+    samples = read_samples(args.synthesized)
+    pairs = choose_pairs(scores, samples, model["group_size"], args.margin)
     held_out = max(1, round(args.valid * len(pairs)))
     if len(pairs) - held_out < 2:
+        unsaved = sum(all(Path(c.path).name not in samples for c in own) for own in scores.values())
         raise UserError(
             f"{args.report}: {len(pairs)} of {len(scores)} texts have candidates that differ in WER by more than "
-            f"{args.margin:g}; synthesize more texts or candidates"
+            f"{args.margin:g}, and {unsaved} have no samples (--save-samples); synthesize more texts or candidates"
         )
     for name, part in (("train", pairs[:-held_out]), ("valid", pairs[-held_out:])):
         write_pairs(args.output / name, part, model)

@@ -66,7 +66,10 @@ def score_items(
         selected += [s for s in scores if s.system != "synthesized"]
         selected.append(select(synthesized, selection))
     _write_scores(folder / SCORES, selected)
-    if selection != "first":
+    if selection == "first":
+        # Of candidates that may have been synthesized again since.
+        (folder / CANDIDATES).unlink(missing_ok=True)
+    else:
         _write_scores(folder / CANDIDATES, candidates)
     return selected
 
