@@ -20,16 +20,16 @@ from valle.audio import Audio
 from valle.codec import Codec
 from valle.codec.phone_labelled import PhoneLabelledCodec
 from valle.devices import check_seed
-from valle.errors import UserError, warn_user
-from valle.extensions.latent_regression import LatentRegressionNAR
+from valle.errors import UserError
 from valle.extensions.phoneme_path import check_durations
 from valle.extensions.phoneme_stream import PhonemeStreamAR
 from valle.models.ar import AR
 from valle.models.nar import NAR
 from valle.synthesis.decoding import DecodedPart, PartDecoder
+from valle.synthesis.option_checks import check_options
 from valle.synthesis.options import SynthesisOptions
 from valle.synthesis.parts import PART_SEED, PartJob, faded, join_parts, pause_after, split_text
-from valle.synthesis.prompt import Prompt, PromptWarning, read_prefix, read_prompt
+from valle.synthesis.prompt import Prompt, read_prefix, read_prompt
 from valle.synthesis.prompt_text import warn_if_text_differs
 from valle.synthesis.selection import CandidateSelector, FirstCandidate, PhoneAlignmentSelector
 from valle.synthesis.speech import Speech, symbol_durations, warn_of_shortfall
@@ -375,25 +375,11 @@ class TTS:
             UserError: An option, the durations or a prompt do not fit the model.
 
         Warns:
-            PromptWarning: A prompt is untranscribed, and the AR model was not trained with such prompts.
+            PromptWarning: See `check_options`.
         """
-        modes = {prompt.mode for prompt in prompts}
-        follows_text = isinstance(self.ar, PhonemeStreamAR)
-        if (options.speed != 1 or durations is not None) and not follows_text:
-            raise UserError("speed and durations: the model was trained without a phoneme stream; leave them out")
-        if options.attention_constraint and follows_text:
-            raise UserError("attention_constraint: the model follows the text by its phoneme stream; leave it out")
-        if options.attention_constraint and not self.guided_attention:
-            raise UserError("attention_constraint: the model was trained without guided attention; leave it out")
-        self._check_guidance(options)
-        if options.attention_constraint and "continuation" in modes:
-            raise UserError("attention_constraint: where a continuation begins in its text is not known; leave it out")
-        if "untranscribed" in modes and not self.untranscribed_prompts and options.ar_prompt and first_codes is None:
-            warn_user(
-                "the model was trained without untranscribed prompts (untranscribed_prompt_prob 0): "
-                "the voice and the words will be poor; give the prompt's text",
-                PromptWarning,
-            )
+        check_options(
+            self, options, prompts, has_first_codes=first_codes is not None, has_durations=durations is not None
+        )
         jobs = []
         for index, (text, prompt, seed) in enumerate(zip(texts, prompts, seeds, strict=True)):
             encoded = self.encode_text(text) if isinstance(text, str) else text
@@ -419,19 +405,6 @@ class TTS:
                     )
                 )
         return jobs
-
-    def _check_guidance(self, options: SynthesisOptions) -> None:
-        trained = {"guidance": self.text_dropout, "nar_guidance": self.nar_text_dropout}
-        for name, dropped in trained.items():
-            scale = getattr(options, name)
-            if scale != 1 and not dropped:
-                raise UserError(
-                    f"{name} {scale:g}: the model was trained without text_dropout; leave it out, or fine-tune the "
-                    "model with it"
-                )
-        predicts_mean = isinstance(self.nar, LatentRegressionNAR) and options.nar_sampling.temperature is None
-        if options.nar_guidance != 1 and predicts_mean:
-            raise UserError("nar_guidance: the model takes predicted means, not logits; give a NAR temperature too")
 
     def _speech(self, text: str, jobs: Sequence[PartJob], decoded: Sequence[DecodedPart]) -> Speech:
         """Join the parts of a text; warn where they fall short of it."""
