@@ -184,7 +184,9 @@ def main() -> None:
     keep_memory()
     texts = TEXTS.read_text(encoding="utf-8").splitlines()
     setting = {"seeds": args.seeds, "prompts": [str(path) for path in args.prompts], "texts": texts}
-    stored: dict[str, Any] = json.loads(args.results.read_text()) if args.results.is_file() else setting | {"rows": {}}
+    stored: dict[str, Any] = setting | {"rows": {}}
+    if args.results.is_file():
+        stored = json.loads(args.results.read_text(encoding="utf-8"))
     if {name: stored.get(name) for name in setting} != setting:
         raise UserError(f"{args.results}: was measured with other texts, prompts or seeds; give another file")
     recognizer = load_recognizer()

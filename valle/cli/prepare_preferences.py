@@ -35,7 +35,8 @@ def _write(args: argparse.Namespace) -> None:
     from valle.checkpoint import find_checkpoint, model_directory, read_checkpoint
     from valle.codec.merging import split_name
     from valle.data.preferences import write_pairs
-    from valle.evaluation.preferences import choose_pairs, read_candidate_scores, read_samples
+    from valle.evaluation.preferences import choose_pairs, read_candidate_scores
+    from valle.evaluation.samples import read_samples
 
     if args.margin < 0 or not 0 < args.valid < 1:
         raise UserError("--margin must be 0 or more, and --valid more than 0 and less than 1")

@@ -17,7 +17,7 @@ from valle.data import kaldi
 from valle.data.kaldi import Utterance
 from valle.data.phoneme_timing import symbol_starts
 from valle.devices import MAX_SEED
-from valle.evaluation.preferences import SAMPLES, Sample
+from valle.evaluation.samples import SAMPLES, Sample
 from valle.evaluation.test_set import (
     CODES,
     PROMPT_SECONDS,

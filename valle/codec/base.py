@@ -83,6 +83,7 @@ class Codec(ABC):
         """
         return self.encode_batch([samples], sample_rate)[0]
 
+    @torch.inference_mode()
     def decode(self, codes: Tensor | np.ndarray) -> np.ndarray:
         """Decode codes.
 
@@ -95,7 +96,16 @@ class Codec(ABC):
         Raises:
             ValueError: The shape or a code is out of range.
         """
-        return self.decode_batch([torch.as_tensor(codes)])[0]
+        codes = torch.as_tensor(codes)
+        if codes.ndim != 2 or not 1 <= codes.shape[1] <= self.num_codebooks or len(codes) == 0:
+            raise ValueError(f"codes of shape {tuple(codes.shape)}: expected (time, 1 to {self.num_codebooks})")
+        if int(codes.min()) < 0 or int(codes.max()) >= self.codebook_size:
+            raise ValueError(f"codes must lie between 0 and {self.codebook_size - 1}")
+        chunks = []
+        for start, end, left, right in self._chunks(len(codes)):
+            samples = self._decode(codes[None, left:right], torch.tensor([right - left]))
+            chunks.append(samples[0, (start - left) * self.hop : (end - left) * self.hop])
+        return torch.cat(chunks).float().numpy()
 
     @torch.inference_mode()
     def encode_batch(self, waveforms: list[np.ndarray], sample_rate: int) -> list[Tensor]:
@@ -105,27 +115,13 @@ class Codec(ABC):
             return [self.encode(samples, self.sample_rate) for samples in waveforms]
         return self._encode_chunks(waveforms, lambda samples, frames, _: self._encode(samples, frames))
 
-    @torch.inference_mode()
     def decode_batch(self, codes: list[Tensor]) -> list[np.ndarray]:
-        """Decode several code sequences at once; each gives the waveform that `decode` gives."""
-        for item in codes:
-            if item.ndim != 2 or not 1 <= item.shape[1] <= self.num_codebooks or len(item) == 0:
-                raise ValueError(f"codes of shape {tuple(item.shape)}: expected (time, 1 to {self.num_codebooks})")
-            if int(item.min()) < 0 or int(item.max()) >= self.codebook_size:
-                raise ValueError(f"codes must lie between 0 and {self.codebook_size - 1}")
-        frames = [len(item) for item in codes]
-        # A padded batch of long items would need memory for all of them at once.
-        if max(frames) > CHUNK_FRAMES and len(codes) > 1:
-            return [self.decode(item) for item in codes]
-        padded = torch.nn.utils.rnn.pad_sequence(codes, batch_first=True)
-        chunks = []
-        for start, end, left, right in self._chunks(max(frames)):
-            # Rows that end before this chunk get a length of 0 or less.
-            lengths = torch.tensor(frames).clamp(max=right) - left
-            samples = self._decode(padded[:, left:right], lengths)
-            chunks.append(samples[:, (start - left) * self.hop : (end - left) * self.hop])
-        waveforms = torch.cat(chunks, dim=1).float()
-        return [row[: length * self.hop].numpy() for row, length in zip(waveforms, frames, strict=True)]
+        """Decode several code sequences, each as `decode` does.
+
+        One by one: with the shapes that it has alone, each gets the same samples to the last bit, and a padded batch is
+        slower on a CPU.
+        """
+        return [self.decode(item) for item in codes]
 
     def _prepare(self, waveforms: list[np.ndarray], sample_rate: int) -> list[np.ndarray]:
         """Check waveforms and resample them to the codec's rate."""

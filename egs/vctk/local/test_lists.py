@@ -47,7 +47,8 @@ def main() -> None:
     targets = kaldi.sample_per_speaker(utterances, 1, args.seed)
     for length in PROMPT_LENGTHS:
         prompts = choose_prompts(utterances, "closest", length)
-        lines = ["\t".join(COLUMNS)]
+        columns = [column for column in COLUMNS if column not in ("language", "prompt_language")]
+        lines = ["\t".join(columns)]
         for target in targets:
             prompt = prompts[target.id].utterance
             fields = {
@@ -58,7 +59,7 @@ def main() -> None:
                 "speaker": target.speaker,
                 "id": target.id,
             }
-            lines.append("\t".join(str(fields[column]) for column in COLUMNS))
+            lines.append("\t".join(str(fields[column]) for column in columns))
         path = args.output / f"prompt_{length}s.tsv"
         write_text(path, "\n".join(lines) + "\n")
         print(f"{path}: {len(targets)} lines")
