@@ -4,7 +4,7 @@ For models that were trained with guided attention, whose first head of every bl
 that is spoken (`valle.extensions.guided_attention`); the paper finds such heads in a trained model. At each step these
 heads see only the symbols around the present one, which advances to the one with the highest mean attention and never
 goes back, against repeated and skipped words. EOS is forbidden before the text is passed. With one candidate of the
-bundled model, WER falls from 8.6 to 6.0 % (benchmarks/attention_constraint.py).
+bundled model, WER falls from 8.6 to 6.0 % (benchmarks/switches.py).
 """
 
 from __future__ import annotations
