@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import command, train
+from tests.conftest import command, train, train_arguments
 from tests.processes import run_forked
 from tests.training.runs import read_scalars, read_weights
 from valle.data.datamodule import TokensDataModule
@@ -65,6 +65,26 @@ def test_two_ranks_equal_one_rank_on_the_same_batches(
     assert all(abs(losses[step] - value) < 1e-4 * value for step, value in expected_losses.items())
     # One rank resumes the run of two.
     train("ARModule", tokens, root, 7, *OPTIONS)
+
+
+def test_a_late_rank_saves_the_last_step_with_the_others(tokens: Path, tmp_path: Path) -> None:
+    """The last step is not that of a regular save, and rank 1 ends seconds after rank 0."""
+    script = tmp_path / "late.py"
+    script.write_text(
+        "import os, time\n"
+        "from valle.training.cli import TrainCLI\n"
+        "from valle.cli.train import main\n"
+        "after_fit = TrainCLI.after_fit\n"
+        "def late(self):\n"
+        "    time.sleep(4 * int(os.environ.get('LOCAL_RANK', 0)))\n"
+        "    after_fit(self)\n"
+        "TrainCLI.after_fit = late\n"
+        "main()\n",
+        encoding="utf-8",
+    )
+    options = [*OPTIONS, "--trainer.devices=2", "--trainer.strategy=ddp", "--save_every=2"]
+    command("python", script, *train_arguments("ARModule", tokens, tmp_path / "run", 3, *options))
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 3
 
 
 def batches_of_rank(data: TokensDataModule, rank: int) -> list[list[str]]:

@@ -68,8 +68,8 @@ def add_synthesis_options(parser: argparse.ArgumentParser) -> None:
         "--guidance",
         type=float,
         default=1.0,
-        help="scale of classifier-free guidance towards the text, for models trained with text_dropout: 1 is off, 1.5 "
-        "to 3 usual; steps take twice the time",
+        help="scale of classifier-free guidance towards the text, for models trained with text_dropout: 1 is off; "
+        "steps take twice the time",
     )
     rest = parser.add_argument_group("the other codebooks (NAR model)")
     rest.add_argument(

@@ -87,15 +87,10 @@ def write_pairs(output: Path, pairs: list[Pair], model: Mapping[str, Any]) -> No
     """Write a folder of pairs.
 
     Args:
-        output: The folder.
+        output: The folder, which has no tokens yet.
         pairs: The pairs.
         model: Hyper-parameters of the model that sampled the candidates.
-
-    Raises:
-        UserError: The folder has other tokens, or cannot be written.
     """
-    if (output / "config.json").is_file():
-        raise UserError(f"{output}: exists already; remove it, or give another folder")
     config = TokensConfig(
         codec=model["codec"],
         frame_rate=model["frame_rate"],

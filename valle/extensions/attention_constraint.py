@@ -32,9 +32,15 @@ class Request(Protocol):
     """What a guide reads of a `valle.generation.request.GenerationRequest`."""
 
     phonemes: Tensor
-    prompt: Tensor
     text_start: int
-    prompt_condition: Tensor | None
+
+    def prefill(self, model: AR, cache: KVCache) -> Tensor:
+        """Fill an empty cache of one row; return the logits of the first group."""
+        ...
+
+    def without_text(self) -> Request:
+        """Return the same request with an empty text."""
+        ...
 
 
 class AttentionConstraint:
@@ -60,11 +66,8 @@ class AttentionConstraint:
 
     def prefill(self, slots: list[int], request: Request, cache: KVCache) -> Tensor:
         """Fill the cache and begin a request in these slots, see `valle.generation.guide.StepGuide`."""
-        phonemes = request.phonemes[None].to(self.position.device)
-        prompt = request.prompt[None].to(self.position.device)
-        lengths = [self.position.new_tensor([x.shape[1]]) for x in (phonemes, prompt)]
-        self.add_rows(slots, phonemes.shape[1], request.text_start)
-        return self.model.prefill(phonemes, lengths[0], prompt, lengths[1], cache, request.prompt_condition)
+        self.add_rows(slots, len(request.phonemes), request.text_start)
+        return request.prefill(self.model, cache)
 
     def must_end(self) -> Tensor:
         """Return that no row has to end, (slots,) bool."""

@@ -94,20 +94,14 @@ class Guidance:
 
     def prefill(self, slots: list[int], request: Request, cache: KVCache) -> Tensor:
         """Fill the cache and that of the twins, see `valle.generation.guide.StepGuide`."""
-        model = self.model
-        device = self._text_lengths.device
-        phonemes = request.phonemes[None].to(device)
-        prompt = request.prompt[None].to(device)
-        text_length = torch.tensor([phonemes.shape[1]], device=device)
-        prompt_length = torch.tensor([prompt.shape[1]], device=device)
+        text_length = len(request.phonemes)
         if self.constraint is None:
-            conditional = model.prefill(phonemes, text_length, prompt, prompt_length, cache, request.prompt_condition)
+            conditional = request.prefill(self.model, cache)
         else:
             conditional = self.constraint.prefill(slots, request, cache)
-        twin = KVCache(model.config, 1, cache.max_length - phonemes.shape[1], like=cache.keys)
-        no_text = torch.zeros_like(text_length)
-        unconditional = model.prefill(phonemes[:, :0], no_text, prompt, prompt_length, twin, request.prompt_condition)
-        self._text_lengths[slots] = phonemes.shape[1]
+        twin = KVCache(self.model.config, 1, cache.max_length - text_length, like=cache.keys)
+        unconditional = request.without_text().prefill(self.model, twin)
+        self._text_lengths[slots] = text_length
         self._prefilled.append((slots, twin))
         return unconditional + self.scale * (conditional - unconditional)
 

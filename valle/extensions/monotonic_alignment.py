@@ -26,7 +26,7 @@ from valle.models.sequence import Padded
 if TYPE_CHECKING:
     from valle.extensions.phoneme_stream import PhonemeStreamAR
 
-# Maximum duration of a phoneme or a pause that is not given, in seconds. In a pause that goes on, a small
+# Maximum duration of a phoneme or a pause in seconds, where the durations are not an input. In a longer pause a small
 # model begins to repeat the sentence.
 MAX_DURATION = 0.5
 # Keeps the noise of phonemes apart from that of codes. Generators use 32 bits of a seed.

@@ -108,21 +108,16 @@ class DecodeBatch:
         group_size = model.group_size
         device = self.logits.device
         slots = [slot for slot, row in enumerate(self.rows) if row is None][: len(request.seeds)]
-        phonemes = request.phonemes[None].to(device)
-        prompt = request.prompt[None].to(device)
-        text_length, prompt_length = (torch.tensor([x.shape[1]], device=device) for x in (phonemes, prompt))
-        prefix = phonemes.shape[1] + model.num_marks + prompt.shape[1] // group_size
+        prompt_groups = len(request.prompt) // group_size
+        prefix = len(request.phonemes) + model.num_marks + prompt_groups
         cache = KVCache(model.config, 1, prefix, like=model.code_embedding.weight)
-        if self.guide is None:
-            logits = model.prefill(phonemes, text_length, prompt, prompt_length, cache, request.prompt_condition)
-        else:
-            logits = self.guide.prefill(slots, request, cache)
+        logits = request.prefill(model, cache) if self.guide is None else self.guide.prefill(slots, request, cache)
         self.logits[slots] = logits.float()
         self.cache.copy_row(slots, cache)
-        self.position[slots] = prompt.shape[1] // group_size
+        self.position[slots] = prompt_groups
         self.condition[slots] = 0.0 if request.condition is None else request.condition
         window = self.sampling.ras_window
-        self.history[slots] = F.pad(prompt[0], (window, 0), value=-1)[-window:]
+        self.history[slots] = F.pad(request.prompt, (window, 0), value=-1)[-window:].to(device)
         max_steps = request.max_steps(group_size)
         for candidate, (slot, seed) in enumerate(zip(slots, request.seeds, strict=True)):
             # All noise of a row is made at once on the CPU, so that it depends on the seed only.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from valle.models.ar import AR
+from valle.models.kv_cache import KVCache
 
 
 @dataclass
@@ -54,6 +56,17 @@ class GenerationRequest:
     durations: Sequence[float] | None = None
     prompt_condition: Tensor | None = None
     condition: Tensor | None = None
+
+    def prefill(self, model: AR, cache: KVCache) -> Tensor:
+        """Fill an empty cache of one row with text and prompt; return what `AR.prefill` returns."""
+        device = model.code_embedding.weight.device
+        phonemes, prompt = (ids[None].to(device) for ids in (self.phonemes, self.prompt))
+        text_length, prompt_length = (torch.tensor([ids.shape[1]], device=device) for ids in (phonemes, prompt))
+        return model.prefill(phonemes, text_length, prompt, prompt_length, cache, self.prompt_condition)
+
+    def without_text(self) -> GenerationRequest:
+        """Return the same request with an empty text."""
+        return replace(self, phonemes=self.phonemes[:0])
 
     def max_steps(self, group_size: int) -> int:
         """Return the decode steps that a candidate may take."""

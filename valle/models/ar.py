@@ -119,6 +119,7 @@ class AR(nn.Module):
         Returns:
             (batch, frames / G + 1, G, codebook_size + 1). Entry t predicts group t; after the last group, EOS tokens.
         """
+        # x, c_{<t,1}
         text = self.embed_phonemes(phonemes, phoneme_lengths)
         groups = Padded(self.embed_groups(codes, condition=condition), code_lengths // self.group_size)
         sequence = concat_padded([text, groups]).values
@@ -196,8 +197,10 @@ class AR(nn.Module):
         return rearrange(codes, "b (t g) -> b t g", g=self.group_size)
 
     def untranscribed_prefix(self, prompt: Tensor) -> Tensor:
-        """Append a group of EOS tokens to a prompt whose text is not given: (batch, frames) -> (batch, frames + G)."""
-        # They tell that what follows begins with the first symbol of the text.
+        """Append a group of EOS tokens to a prompt whose text is not given: (batch, frames) -> (batch, frames + G).
+
+        They tell that what follows begins with the first symbol of the text.
+        """
         return F.pad(prompt, (0, self.group_size), value=self.eos)
 
     def loss(

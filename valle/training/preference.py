@@ -32,6 +32,7 @@ class PreferenceModule(ARModule):
         untranscribed_prompt_prob: See `ARModule`; stored in the checkpoint for synthesis.
         prompt_frames: See `ARModule`.
         guided_attention: See `ARModule`; stored in the checkpoint for synthesis, the loss is not used here.
+        text_dropout: See `ARModule`; stored in the checkpoint for synthesis, no text is dropped here.
         objective: "dpo", or "sft": cross entropy of the chosen candidates alone (rejection sampling fine-tuning).
         beta: Of DPO, how strongly the policy is held to the reference.
         nll_weight: Of DPO, weight of the cross entropy of the chosen candidates, which is added to the loss (RPO,
@@ -51,6 +52,7 @@ class PreferenceModule(ARModule):
         untranscribed_prompt_prob: float = 0.3,
         prompt_frames: int = 225,
         guided_attention: float = 0.0,
+        text_dropout: float = 0.0,
         objective: Literal["dpo", "sft"] = "dpo",
         beta: float = 0.1,
         nll_weight: float = 0.0,
@@ -68,6 +70,7 @@ class PreferenceModule(ARModule):
             untranscribed_prompt_prob=untranscribed_prompt_prob,
             prompt_frames=prompt_frames,
             guided_attention=guided_attention,
+            text_dropout=text_dropout,
         )
         own = {"objective": objective, "beta": beta, "nll_weight": nll_weight}
         check_ranges(own)
