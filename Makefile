@@ -11,7 +11,7 @@ setup: .venv/.ready
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check "torch==2.13.0"
-	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[train,eval,dev,docs]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[train,eval,serve,dev,docs]"
 	$(BIN)/python -c "import torchaudio" >/dev/null 2>&1 || $(BIN)/pip uninstall --quiet --yes torchaudio
 	touch $@
 

@@ -6,6 +6,21 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class EncodedWord:
+    """A word of a text and its symbols.
+
+    Attributes:
+        text: The word as it is written, with its punctuation; several words where they cannot be told apart.
+        start: Index of its first symbol.
+        end: Index after its last symbol.
+    """
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
 class EncodedText:
     """A text that was normalized, phonemized and looked up in a model's vocabulary, once.
 
@@ -14,9 +29,11 @@ class EncodedText:
         symbols: Phonemes, or units of byte pair encoding.
         ids: Id of each symbol in the model's vocabulary.
         language: espeak-ng language tag; None: the model's default.
+        words: The words of the text in order, and which symbols are theirs; empty where nothing tells.
     """
 
     text: str
     symbols: tuple[str, ...]
     ids: tuple[int, ...]
     language: str | None = None
+    words: tuple[EncodedWord, ...] = ()
