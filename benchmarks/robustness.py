@@ -43,7 +43,7 @@ from valle.evaluation.recognizer import SAMPLE_RATE, Recognizer, load_recognizer
 from valle.files import append_line, read_records, write_text
 from valle.models.sampling import SPEECH_TOP_P, Sampling
 from valle.optional import require
-from valle.synthesis import DoubtfulWarning, IncompleteWarning, Speech, TruncatedWarning, parts
+from valle.synthesis import DoubtfulWarning, IncompleteWarning, Speech, TruncatedWarning, planning
 
 TEXTS = Path(__file__).with_name("robustness.txt")
 # Approximate numbers of words of the texts.
@@ -247,7 +247,7 @@ def _main() -> None:
     parser.add_argument("--max-part", type=int, help="maximum text units decoded at once; longer texts are split")
     args = parser.parse_args()
     if args.max_part is not None:
-        parts.MAX_PART = args.max_part
+        planning.MAX_PART = args.max_part
     if not args.prompts.is_dir():
         raise UserError(f"{args.prompts}: no such data directory; give one of unseen speakers")
     warnings.simplefilter("ignore", TruncatedWarning)

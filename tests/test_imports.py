@@ -17,7 +17,8 @@ PACKAGE = ROOT / "valle"
 LAYERS = [
     {"errors"},
     {"files", "optional", "devices", "aliases", "initialization", "streamed_headers"},
-    {"audio"},
+    {"audio_writer"},
+    {"audio", "time_stretch"},
     {"text", "codec", "models"},
     {"extensions", "tasks"},
     {"checkpoint"},

@@ -13,6 +13,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from valle.audio_writer import AudioWriter
 from valle.errors import UserError
 from valle.files import atomic_path
 from valle.streamed_headers import complete_header
@@ -43,7 +44,7 @@ class Audio:
         return len(self.samples) / self.sample_rate
 
     def save(self, path: str | Path) -> None:
-        """Write a WAV or FLAC file; see `write`."""
+        """Write an audio file; see `write`."""
         write(path, self.samples, self.sample_rate)
 
 
@@ -182,10 +183,11 @@ def _open(path: str | Path) -> soundfile.SoundFile:
 
 
 def write(path: str | Path, samples: np.ndarray, sample_rate: int) -> None:
-    """Write a 16-bit WAV or FLAC file atomically.
+    """Write an audio file atomically.
 
     Args:
-        path: The file; its suffix, .wav or .flac, determines the format.
+        path: The file; its suffix determines the format: .wav and .flac with 16 bits, or one of
+            `valle.audio_writer.SUFFIXES`.
         samples: (time,) float32 samples; what exceeds [-1, 1] is clipped.
         sample_rate: Sample rate in hertz.
 
@@ -195,7 +197,9 @@ def write(path: str | Path, samples: np.ndarray, sample_rate: int) -> None:
     path = Path(path)
     kind = path.suffix.lower().lstrip(".")
     if kind not in ("wav", "flac"):
-        raise UserError(f"{path}: can only write .wav and .flac")
+        with AudioWriter(path, sample_rate) as writer:
+            writer.write(samples)
+        return
     # libsndfile does not distinguish a full disk from an error of its own, so it encodes to memory.
     encoded = io.BytesIO()
     soundfile.write(encoded, np.clip(samples, -1.0, 1.0), sample_rate, format=kind.upper(), subtype="PCM_16")

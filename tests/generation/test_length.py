@@ -20,7 +20,7 @@ from valle.models.ar import AR
 from valle.models.sampling import Sampling
 from valle.synthesis import TTS, IncompleteWarning
 from valle.synthesis.lengths import MIN_SECONDS
-from valle.synthesis.parts import MAX_PART
+from valle.synthesis.planning import MAX_PART
 
 SHORT = ["Hi.", "Yes, please.", "Good morning.", "Hello there.", "Stop!"]
 LONG = (

@@ -26,11 +26,23 @@ from valle.errors import UserError
 from valle.files import cache_directory, write_text
 
 
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, and leaves the lines of examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
+
+
+def examples(*commands: str) -> str:
+    """Return the end of a `--help`: commands as examples."""
+    return "\n".join(["examples:", *(f"  {command}" for command in commands)])
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that shows defaults in `--help` and reports errors in one line."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(formatter_class=argparse.ArgumentDefaultsHelpFormatter, **options)
+        super().__init__(formatter_class=_Formatter, **options)
 
     def error(self, message: str) -> NoReturn:
         """Print one line, without the usage that argparse prints before it, and exit with 2."""

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from valle.cli.common import Parser, import_uncollected, log_on_standard_error, run
+from valle.cli.synth_checks import check_arguments
 from valle.cli.synthesis_options import add_synthesis_options, read_synthesis_options
-from valle.devices import MAX_SEED, check_seed
+from valle.devices import MAX_SEED
 from valle.errors import UserError
 
 if TYPE_CHECKING:
     from valle.data.textfile import Line
     from valle.synthesis import TTS, Prompt, SynthesisOptions
-    from valle.text.encoded import EncodedText
+    from valle.synthesis.planning import TextPart
 
 
 def _parser() -> Parser:
@@ -68,7 +69,14 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
         "--prompt-language", help="language of the recording and --prompt-text; default: that of the text"
     )
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--text", help="what to synthesize")
+    source.add_argument(
+        "input",
+        nargs="?",
+        type=Path,
+        metavar="FILE",
+        help="file of one text of any length, or - for standard input; a run that was stopped continues",
+    )
+    source.add_argument("--text", help="what to synthesize: plain text with marks, or SSML")
     source.add_argument("--text-file", type=Path, help="one utterance per line, or `id<TAB>text` on every line")
     source.add_argument(
         "--data", type=Path, help="data directory or test list: each utterance in its speaker's voice, for scoring"
@@ -81,8 +89,21 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="refuse text with anything that cannot be spoken instead of leaving it out",
     )
-    parser.add_argument("-o", "--output", type=Path, default=Path("out.wav"), help=".wav or .flac file, for --text")
-    parser.add_argument("--output-dir", type=Path, help="folder of the files, for --text-file and --data")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("out.wav"),
+        help="audio file, for FILE and --text: .wav, .flac, .ogg, .opus, .mp3, or .m4b with chapters",
+    )
+    parser.add_argument("--output-dir", type=Path, help="folder of the files, for --text-file, --data and --chapters")
+    parser.add_argument("--chapters", action="store_true", help="with FILE: one audio file for each chapter")
+    parser.add_argument(
+        "--timestamps", type=Path, help=".json, .srt or .vtt file of when words are spoken, for FILE and --text"
+    )
+    parser.add_argument(
+        "--lexicon", type=Path, help="pronunciations: `word<TAB>/IPA/` or `word<TAB>other words` a line"
+    )
 
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -114,47 +135,9 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _check_arguments(args: argparse.Namespace) -> None:
-    """Raise UserError for arguments that do not go together."""
-    check_seed(args.seed)
-    if args.ids and args.text_file is None:
-        raise UserError("--ids goes with --text-file")
-    if min(args.num_candidates, args.batch_size, 1 if args.attempts is None else args.attempts) < 1:
-        raise UserError("--num-candidates, --batch-size and --attempts must be at least 1")
-    if args.save_samples and (args.data is None or args.attempts != 1 or args.true_first_codes):
-        raise UserError(
-            "--save-samples goes with --data and --attempts 1: with more, codes of several candidates are joined"
-        )
-    if args.data is not None:
-        if args.voice is not None or args.prompt is not None:
-            raise UserError("--data has prompts of its own; leave --prompt and --voice out")
-        if args.output_dir is None:
-            raise UserError("--data needs --output-dir")
-        if args.data.is_file() and args.protocol != "closest":
-            raise UserError(f"--protocol {args.protocol} is for data directories; a test list names its prompts")
-        if args.true_first_codes and args.data.is_file():
-            raise UserError(
-                f"--true-first-codes: {args.data} is a test list; give a data directory, which has recordings"
-            )
-        if args.protocol == "continuation" and (args.true_first_codes or not args.ar_prompt):
-            raise UserError(
-                "--protocol continuation has a prompt of the AR model; give --protocol reference or closest"
-            )
-        if args.prompt_seconds is not None and args.prompt_seconds < 0.5:
-            raise UserError(f"--prompt-seconds {args.prompt_seconds}: a prompt needs at least 0.5 s")
-    elif args.true_first_codes:
-        raise UserError("--true-first-codes goes with --data DIRECTORY")
-    elif args.prompt is None and args.prompt_text is not None:
-        raise UserError("--prompt-text goes with --prompt; give the recording that says it")
-    elif args.prompt is None and args.prompt_language is not None:
-        raise UserError("--prompt-language goes with --prompt; a bundled voice has a language of its own")
-
-
 def _read_texts(args: argparse.Namespace) -> list[tuple[Path, str, Line | None]]:
     """Return the output file, the text and its line in the text file (None: --text) of each utterance."""
     if args.text is not None:
-        if args.output_dir is not None:
-            raise UserError("--output-dir goes with --text-file; give -o FILE for one --text")
         texts: list[tuple[Path, str, Line | None]] = [(args.output, args.text, None)]
     else:
         if args.output_dir is None:
@@ -164,31 +147,32 @@ def _read_texts(args: argparse.Namespace) -> list[tuple[Path, str, Line | None]]
 
         lines = read_lines(args.text_file, args.ids)
         texts = [(file_in(args.output_dir, line.id, ".wav"), line.text, line) for line in lines]
+    from valle.audio_writer import check_suffix
+
     for path, _, _ in texts:
-        if path.suffix.lower() not in (".wav", ".flac"):
-            raise UserError(f"{path}: can only write .wav and .flac")
+        check_suffix(path)
     return texts
 
 
-def _encode_texts(
-    tts: TTS, args: argparse.Namespace, texts: list[tuple[Path, str, Line | None]]
-) -> list[tuple[Path, EncodedText]]:
-    """Encode all texts before anything is written. Raises UserError that names the line of a text that fails."""
-    encoded = []
+def _plan_texts(
+    tts: TTS, args: argparse.Namespace, texts: list[tuple[Path, str, Line | None]], options: SynthesisOptions
+) -> list[tuple[Path, list[TextPart]]]:
+    """Plan all texts before anything is written. Raises UserError that names the line of a text that fails."""
+    planned = []
     for path, text, line in texts:
         try:
-            encoded.append((path, tts.encode_text(text, strict=args.strict_text, language=args.language)))
+            planned.append((path, list(tts.plan(text, options, args.language, strict=args.strict_text))))
         except UserError as error:
             if line is None:
                 raise
             raise UserError(f"{args.text_file}:{line.number}: {error}") from error
-    return encoded
+    return planned
 
 
 def _load(args: argparse.Namespace) -> TTS:
     from valle.synthesis import load
 
-    return load(
+    tts = load(
         args.model,
         codec_dir=args.codec_dir,
         device=args.device,
@@ -197,6 +181,12 @@ def _load(args: argparse.Namespace) -> TTS:
         compiled=args.compile,
         watermark=args.watermark,
     )
+    if args.lexicon is not None:
+        from valle.text.lexicon import read_lexicon
+
+        tts.lexicon = read_lexicon(args.lexicon)
+        tts.encoder.check_lexicon(args.lexicon)
+    return tts
 
 
 def _read_prompt(tts: TTS, args: argparse.Namespace) -> Prompt:
@@ -227,12 +217,14 @@ def _synthesize_data(args: argparse.Namespace, options: SynthesisOptions) -> Non
 
 
 def _synthesize_texts(args: argparse.Namespace, options: SynthesisOptions) -> None:
+    from valle.synthesis.timing import write_timestamps
+
     texts = _read_texts(args)
     tts = _load(args)
-    encoded = _encode_texts(tts, args, texts)
+    planned = _plan_texts(tts, args, texts, options)
     prompt = _read_prompt(tts, args)
-    for start in range(0, len(encoded), args.batch_size):
-        batch = encoded[start : start + args.batch_size]
+    for start in range(0, len(planned), args.batch_size):
+        batch = planned[start : start + args.batch_size]
         seeds = [(args.seed + options.candidates * (start + index)) % (MAX_SEED + 1) for index in range(len(batch))]
         voices = [prompt] * len(batch)
         for index, speech in enumerate(tts.synthesize_batch([text for _, text in batch], voices, seeds, options)):
@@ -240,17 +232,24 @@ def _synthesize_texts(args: argparse.Namespace, options: SynthesisOptions) -> No
             if options.candidates > 1:
                 path = path.with_stem(f"{path.stem}-{index % options.candidates + 1}")
             speech.audio.save(path)
+            if args.timestamps is not None:
+                write_timestamps(args.timestamps, speech.words)
             verdict = f", {speech.quality.verdict}" if speech.quality else ""
             print(f"{path}: {speech.audio.duration:.2f} s{verdict}")
 
 
 def _main() -> None:
     args = _parser().parse_args()
-    _check_arguments(args)
+    check_arguments(args)
     import_uncollected("valle.synthesis")
     options = read_synthesis_options(args)
     if args.data is not None:
         _synthesize_data(args, options)
+    elif args.input is not None:
+        from valle.cli.synth_long import synthesize_file
+
+        tts = _load(args)
+        synthesize_file(tts, _read_prompt(tts, args), args, options)
     else:
         _synthesize_texts(args, options)
 

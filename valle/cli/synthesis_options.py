@@ -21,6 +21,11 @@ def add_synthesis_options(parser: argparse.ArgumentParser) -> None:
         help="candidates of the first codebook, of which the one whose codes match the text best is selected "
         "(5 where a codec's codes stand for phones, as those of small, else 1)",
     )
+    parser.add_argument("--speed", type=float, default=1.0, help="0.5 to 2, without change of pitch")
+    parser.add_argument(
+        "--pause-sentence", type=float, help="seconds of silence after each sentence; default: as the model pauses"
+    )
+    parser.add_argument("--pause-paragraph", type=float, help="seconds of silence after each paragraph (0.8)")
     first = parser.add_argument_group("the first codebook (AR model)")
     first.add_argument(
         "--ar-prompt",
@@ -57,12 +62,6 @@ def add_synthesis_options(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=False,
         help="attention to the text moves forward only: fewer repeated words, slower (arXiv 2404.19723)",
-    )
-    first.add_argument(
-        "--speed",
-        type=float,
-        default=1.0,
-        help="divides durations, 0.25 to 4, for models with a phoneme stream (VALL-E R); decodes twice",
     )
     first.add_argument(
         "--guidance",
@@ -122,6 +121,8 @@ def read_synthesis_options(args: argparse.Namespace) -> SynthesisOptions:
             ar_prompt=args.ar_prompt,
             attention_constraint=args.attention_constraint,
             speed=args.speed,
+            pause_sentence=args.pause_sentence,
+            pause_paragraph=args.pause_paragraph,
             guidance=args.guidance,
             nar_guidance=args.nar_guidance,
             attempts=args.attempts,

@@ -23,7 +23,7 @@ MAX_DURATION = 0.5
 MIN_JOIN_PAUSE = 0.08
 # Cost of a phone without any frame, in seconds of wrong frames: about the usual duration of a phone.
 MISSING = 0.08
-# Speech is incomplete above these shares of missing phones and of wrong frames: words are missing or wrong.
+# Speech is incomplete, with words missing or wrong, above these shares of missing phones and of wrong frames.
 MAX_MISSING = 0.2
 MAX_WRONG = 0.5
 # Speech is doubtful above these shares: a part of a word is missing, or words are repeated.
@@ -110,7 +110,9 @@ class Quality:
         )
 
 
-def align_phones(encoded: np.ndarray, text: list[int], frame_rate: float) -> tuple[np.ndarray, np.ndarray]:
+def align_phones(
+    encoded: np.ndarray, text: list[int], frame_rate: float, *, complete: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """Align frames with the phones of the text, in order, at the minimum cost.
 
     The states are the phones of the text (state `2 k + 1` is the k-th phone) with a pause before, between and after
@@ -129,6 +131,7 @@ def align_phones(encoded: np.ndarray, text: list[int], frame_rate: float) -> tup
         encoded: (time,) class of the phone that each frame's first code stands for.
         text: Classes of the phones of the text.
         frame_rate: Frames per second.
+        complete: Whether phones after the last frame are missing, as they are not in the beginning of speech.
 
     Returns:
         The state of each frame, (time,), non-decreasing; and the cost of each frame, (time,). The cost includes the
@@ -141,7 +144,6 @@ def align_phones(encoded: np.ndarray, text: list[int], frame_rate: float) -> tup
     states[1::2] = text
     index = np.arange(len(states))
     skip = MISSING * frame_rate
-
     # A step from state s to a later state t skips before[t] - through[s] phones. Since this difference has one term for
     # each state, the minimum over all s < t is a running minimum, and a frame takes O(states), not O(states ** 2).
     before = index // 2
@@ -161,20 +163,19 @@ def align_phones(encoded: np.ndarray, text: list[int], frame_rate: float) -> tup
         previous[frame] = np.where(enters < stays, np.concatenate(([0], source[:-1])), index)
         cost = np.minimum(stays, enters)
 
-    # Phones after the last state are skipped too. From the best last state, follow the predecessors back.
-    state = int((cost + skip * (len(text) - through)).argmin())
+    # Phones after the last state are skipped too.
+    state = int((cost + skip * (len(text) - through) if complete else cost).argmin())
     path = np.zeros(len(encoded), dtype=int)
     for frame in reversed(range(len(encoded))):
         path[frame] = state
         state = previous[frame, state]
 
-    # Assign the cost of skipped phones to the frame that enters a state, so that costs of parts of the frames add up.
+    # The frame that enters a state has the cost of the phones skipped, so that costs of parts of the frames add up.
     left = np.concatenate(([0], through[path[:-1]]))
     skipped = np.where(np.diff(path, prepend=-1) > 0, before[path] - left, 0)
-    skipped[-1] += len(text) - through[path[-1]]
+    skipped[-1] += (len(text) - through[path[-1]]) if complete else 0
     # The path is sorted, so searchsorted gives the first frame of each frame's state.
-    frames_in_state = np.arange(len(path)) - np.searchsorted(path, path)
-    too_long = frames_in_state >= MAX_DURATION * frame_rate
+    too_long = np.arange(len(path)) - np.searchsorted(path, path) >= MAX_DURATION * frame_rate
     return path, mismatch[np.arange(len(path)), path] + skip * skipped + too_long
 
 

@@ -114,13 +114,13 @@ class PartDecoder:
             outputs = generate(self.ar, requests, options.sampling, options.max_batch_tokens, make_guide(options))
             return [[self._frames(output) for output in candidates] for candidates in outputs]
 
-        tasks = [
-            SelectionTask(self._request(job, options), job.part.symbols, job.continued_codes, job.seed) for job in jobs
-        ]
+        tasks = [SelectionTask(self._request(job, options), job.symbols, job.continued_codes, job.seed) for job in jobs]
         # A selection would change given durations.
         selector = FirstCandidate() if any(job.durations is not None for job in jobs) else self.selector
         results = generate_and_select(tasks, run, selector, candidates=options.candidates, attempts=attempts)
-        return results if options.speed == 1 else self._at_speed(jobs, results, run, options)
+        if options.speed == 1 or not isinstance(self.ar, PhonemeStreamAR):
+            return results
+        return self._at_speed(jobs, results, run, options)
 
     def _at_speed(
         self,
@@ -162,10 +162,6 @@ class PartDecoder:
         Yields:
             New codes (time, codebook), and whether they are the last.
         """
-        if options.speed != 1:
-            raise UserError(
-                f"speed {options.speed}: durations must be known before, so nothing is streamed; leave it out"
-            )
         rate = self.codec.frame_rate
 
         def fill_in(done: Tensor, first: Tensor) -> Tensor:
@@ -244,9 +240,9 @@ class PartDecoder:
         room = [limit - prefix_frames for limit in limits if limit is not None]
         if min(room, default=1) < 1:
             raise UserError("the prompt is longer than the model has positions for; give about 3 seconds")
-        upper = min([max_frames(self.units.length(job.part.symbols), rate), *room])
+        upper = min([max_frames(self.units.length(job.symbols), rate), *room])
         # The words of a continuation prompt are part of the text, and are not spoken again.
-        lower = min_frames(self.units.phones(job.part.symbols), rate) - len(job.continued_codes)
+        lower = min_frames(self.units.phones(job.symbols), rate) - len(job.continued_codes)
         return min(max(1, lower), upper), upper
 
     def _acoustic_input(self, job: PartJob, prompt: Prompt, first: Tensor, options: SynthesisOptions) -> AcousticInput:

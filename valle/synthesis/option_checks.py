@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def check_options(
-    tts: TTS, options: SynthesisOptions, prompts: Sequence[Prompt], *, has_first_codes: bool, has_durations: bool
+    tts: TTS,
+    options: SynthesisOptions,
+    prompts: Sequence[Prompt],
+    *,
+    has_first_codes: bool = False,
+    has_durations: bool = False,
 ) -> None:
     """Check options, and whether the AR model was trained with such prompts.
 
@@ -35,8 +40,8 @@ def check_options(
     """
     modes = {prompt.mode for prompt in prompts}
     follows_text = isinstance(tts.ar, PhonemeStreamAR)
-    if (options.speed != 1 or has_durations) and not follows_text:
-        raise UserError("speed and durations: the model was trained without a phoneme stream; leave them out")
+    if has_durations and not follows_text:
+        raise UserError("durations: the model was trained without a phoneme stream; leave them out")
     if options.attention_constraint and follows_text:
         raise UserError("attention_constraint: the model follows the text by its phoneme stream; leave it out")
     if options.attention_constraint and not tts.guided_attention:

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 
 from valle.models.sampling import SPEECH_TOP_P, NARSampling, Sampling
+from valle.text.markup import MAX_PAUSE
+from valle.time_stretch import MAX_SPEED, MIN_SPEED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +22,12 @@ class SynthesisOptions:
         attention_constraint: Whether the AR model's attention to the text moves forward only
             (`valle.extensions.attention_constraint`), for models trained with guided attention. Steps are then not
             compiled.
-        speed: Divisor of the durations of all phonemes and pauses, for models with a phoneme stream
-            (`valle.extensions.phoneme_stream`). What was decoded is decoded again with these durations, so that nothing
-            can be streamed.
+        speed: Divisor of the duration of the speech, 0.5 to 2, without change of pitch (`valle.time_stretch`). Models
+            with a phoneme stream (`valle.extensions.phoneme_stream`) decode again with the durations of all phonemes
+            divided by it, except in a stream.
+        pause_sentence: Seconds of silence after each sentence, each of which is then decoded by itself. None: the
+            pauses of the model within a part of a text, 0.3 s between two parts.
+        pause_paragraph: Seconds of silence after each paragraph; None: 0.8.
         guidance: Scale of classifier-free guidance of the AR model (`valle.extensions.guidance`), for models
             trained with `text_dropout`; 1: without it. Each step is computed twice.
         nar_guidance: The same for the logits of the NAR model.
@@ -41,6 +46,8 @@ class SynthesisOptions:
     guidance: float = 1.0
     nar_guidance: float = 1.0
     speed: float = 1.0
+    pause_sentence: float | None = None
+    pause_paragraph: float | None = None
     attempts: int | None = None
     candidates: int = 1
     max_batch_tokens: int | None = None
@@ -51,8 +58,12 @@ class SynthesisOptions:
         Raises:
             ValueError: A number is out of range.
         """
-        if not 0.25 <= self.speed <= 4:
-            raise ValueError(f"speed {self.speed} must be 0.25 to 4")
+        if not MIN_SPEED <= self.speed <= MAX_SPEED:
+            raise ValueError(f"speed {self.speed} must be {MIN_SPEED:g} to {MAX_SPEED:g}")
+        for name in ("pause_sentence", "pause_paragraph"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= MAX_PAUSE:
+                raise ValueError(f"{name} {value} must be 0 to {MAX_PAUSE:g} s")
         for name in ("guidance", "nar_guidance"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} {getattr(self, name)} must be 0 or more")

@@ -9,14 +9,13 @@ import numpy as np
 from torch import Tensor
 
 from valle.audio import Audio
-from valle.errors import UserError
+from valle.synthesis.options import SynthesisOptions
+from valle.synthesis.planning import TextPart
 from valle.synthesis.prompt import Prompt
-from valle.text import TextUnits
-from valle.text.sentences import Boundary, Part, split
+from valle.text.script import Ending
 
-MAX_PART = 150  # text units of one decoding, about 10 seconds as most training utterances; longer text is split
-MAX_CONTINUATION = 600  # text units of a text that begins with the prompt's words, which cannot be split
-PAUSE_AFTER: dict[Boundary, float] = {"sentence": 0.3, "clause": 0.1, "word": 0.0, "none": 0.0}  # seconds
+# Seconds of silence after a part.
+PAUSE_AFTER: dict[Ending, float] = {"paragraph": 0.8, "sentence": 0.3, "clause": 0.1, "none": 0.0}
 FADE = 0.005  # seconds at either end of a part
 # Distance between the seeds of the parts of one text. Generators use 32 bits of a seed.
 PART_SEED = 7_919
@@ -28,7 +27,7 @@ class PartJob:
 
     Attributes:
         text: Index of the text.
-        part: Its symbols, and the boundary after it.
+        part: Its symbols, and what follows it.
         joint: (time,) ids of the prompt's text and the part's.
         target: (time,) ids of the part's text.
         prompt: The voice.
@@ -39,7 +38,7 @@ class PartJob:
     """
 
     text: int
-    part: Part
+    part: TextPart
     joint: Tensor
     target: Tensor
     prompt: Prompt
@@ -49,37 +48,36 @@ class PartJob:
     durations: Sequence[float] | None = None
 
     @property
+    def symbols(self) -> list[str]:
+        """The part's text units."""
+        return list(self.part.encoded.symbols)
+
+    @property
     def continued_codes(self) -> Tensor:
         """(time,) first codes of the prompt where the text begins with its words; else none."""
         frames = len(self.prompt.codes) if self.prompt.mode == "continuation" else 0
         return self.prompt.codes[:frames, 0]
 
 
-def split_text(symbols: Sequence[str], prompt: Prompt, units: TextUnits) -> list[Part]:
-    """Split a text into parts of at most `MAX_PART` units.
+def pause_seconds(part: TextPart, options: SynthesisOptions, *, last: bool) -> float:
+    """Return the seconds of silence after a part.
 
     Args:
-        symbols: Text units of the text.
-        prompt: The voice; a text that continues it stays whole.
-        units: What the symbols are.
-
-    Raises:
-        UserError: A text that continues its prompt has more than `MAX_CONTINUATION` units.
+        part: The part.
+        options: May tell the pauses after sentences and paragraphs.
+        last: Whether nothing follows, so that only a pause that the text asks for is made.
     """
-    target = list(symbols)
-    if prompt.mode != "continuation":
-        return split(target, MAX_PART, units.length)
-    if units.length(target) > MAX_CONTINUATION:
-        raise UserError(
-            f"a text of {units.length(target)} units that begins with the prompt's words is too long to continue "
-            f"(at most {MAX_CONTINUATION}); give the prompt's text and the rest apart"
-        )
-    return [Part(target, "none")]
+    if part.pause is not None:
+        return part.pause
+    if last:
+        return 0.0
+    chosen = {"sentence": options.pause_sentence, "paragraph": options.pause_paragraph}.get(part.ending)
+    return PAUSE_AFTER[part.ending] if chosen is None else chosen
 
 
-def pause_after(part: Part, sample_rate: int) -> np.ndarray:
-    """Return the silence after a part, (time,) float32."""
-    return np.zeros(round(PAUSE_AFTER[part.boundary] * sample_rate), np.float32)
+def silence(seconds: float, sample_rate: int) -> np.ndarray:
+    """Return (time,) float32 zeros."""
+    return np.zeros(round(seconds * sample_rate), np.float32)
 
 
 def faded(samples: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -88,11 +86,9 @@ def faded(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     return samples * ramp * ramp[::-1]
 
 
-def join_parts(parts: Sequence[Part], audio: Sequence[Audio]) -> Audio:
-    """Join the audio of a text's parts with pauses between them."""
-    if len(parts) == 1:
-        return audio[0]
-    pieces = []
-    for part, piece in zip(parts, audio, strict=True):
-        pieces += [piece.samples, pause_after(part, piece.sample_rate)]
-    return Audio(np.concatenate(pieces), audio[0].sample_rate)
+def with_silence(audio: Audio, before: float, after: float) -> Audio:
+    """Return audio with seconds of silence around it."""
+    if before == after == 0:
+        return audio
+    rate = audio.sample_rate
+    return Audio(np.concatenate((silence(before, rate), audio.samples, silence(after, rate))), rate)

@@ -5,10 +5,11 @@ Over 300 lines, since it documents the public interface.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterator, Sequence
+import asyncio
+import warnings
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +22,38 @@ from valle.codec import Codec
 from valle.codec.phone_labelled import PhoneLabelledCodec
 from valle.devices import check_seed
 from valle.errors import UserError
-from valle.extensions.phoneme_path import check_durations
 from valle.extensions.phoneme_stream import PhonemeStreamAR
 from valle.models.ar import AR
 from valle.models.nar import NAR
+from valle.synthesis.assembly import Assembler, join_speech
 from valle.synthesis.decoding import DecodedPart, PartDecoder
+from valle.synthesis.jobs import Text, make_job, text_parts, whole_job
 from valle.synthesis.option_checks import check_options
 from valle.synthesis.options import SynthesisOptions
-from valle.synthesis.parts import PART_SEED, PartJob, faded, join_parts, pause_after, split_text
-from valle.synthesis.prompt import Prompt, read_prefix, read_prompt
+from valle.synthesis.parts import PartJob, pause_seconds, silence
+from valle.synthesis.planning import Planner, TextPart
+from valle.synthesis.prompt import Prompt, PromptMode, PromptWarning, read_prefix, read_prompt
 from valle.synthesis.prompt_text import warn_if_text_differs
+from valle.synthesis.saved_voices import (
+    SavedVoice,
+    codec_fingerprint,
+    new_voice,
+    read_recording,
+    read_voice,
+    saved_names,
+    voice_path,
+    write_voice,
+)
 from valle.synthesis.selection import CandidateSelector, FirstCandidate, PhoneAlignmentSelector
-from valle.synthesis.speech import Speech, symbol_durations, warn_of_shortfall
-from valle.synthesis.streaming import CHUNK, stream_waveform
+from valle.synthesis.speech import Speech, SpeechChunk
+from valle.synthesis.streaming import CHUNK
 from valle.synthesis.voices import DEFAULT as DEFAULT_VOICE
-from valle.synthesis.voices import find_voice
-from valle.synthesis.watermark import mark
-from valle.text import TextUnits, Vocabulary, normalize
+from valle.synthesis.voices import find_voice, voices
+from valle.text import TextUnits, Vocabulary
 from valle.text.encoded import EncodedText
-from valle.text.phones import nearest_phones
-from valle.text.sentences import Part
+from valle.text.encoding import TextEncoder
+from valle.text.lexicon import Lexicon
+from valle.text.script import Sentence
 
 ATTEMPTS = 5  # candidates of which the best is selected, where codes stand for phones: docs/experiments.md
 PARTS_AT_ONCE = 16  # parts of long texts that are decoded together, at least
@@ -63,6 +76,7 @@ class TTS:
         guided_attention: Whether the AR model was trained with guided attention (`valle.extensions.guided_attention`).
         text_dropout: Whether the AR model was trained with dropped texts (`valle.extensions.guidance`).
         nar_text_dropout: Whether the NAR model was.
+        lexicon: Pronunciations by the user that replace those of espeak-ng (`valle.text.lexicon`).
     """
 
     ar: AR
@@ -77,6 +91,7 @@ class TTS:
     languages: tuple[str, ...] = ()
     text_dropout: bool = False
     nar_text_dropout: bool = False
+    lexicon: Lexicon | None = None
 
     def prompt(
         self, recording: str | Path, text: str | EncodedText | None = None, language: str | None = None
@@ -116,17 +131,82 @@ class TTS:
         return prompt
 
     def voice(self, name: str = DEFAULT_VOICE) -> Prompt:
-        """Encode a bundled voice, as an untranscribed prompt where the model was trained with such prompts.
+        """Return a voice by its name, as an untranscribed prompt where the model was trained with such prompts.
 
         Word errors are then fewer than with the voice's text.
+
+        Args:
+            name: Of a bundled voice, or of one that was saved with `valle-voice add` or `save_voice`.
 
         Raises:
             UserError: There is no voice of that name.
         """
+        if name in saved_names():
+            return self._saved_prompt(read_voice(voice_path(name), name))
         voice = find_voice(name)
         # A model of another language reads the voice's text in its own.
         language = voice.language if voice.language in self.languages else None
         return self.prompt(voice.recording, None if self.untranscribed_prompts else voice.text, language)
+
+    def _saved_prompt(self, voice: SavedVoice) -> Prompt:
+        mode: PromptMode = "untranscribed" if self.untranscribed_prompts or not voice.text else "transcribed"
+        if mode in voice.codes and voice.codec == codec_fingerprint(self.codec):
+            symbols = self.encode_text(voice.text, language=voice.language).symbols if mode == "transcribed" else ()
+            return Prompt(voice.codes[mode], symbols, mode, voice.language)
+        with voice.as_file() as recording:
+            return self.prompt(recording, voice.text if mode == "transcribed" else None, voice.language)
+
+    def save_voice(
+        self,
+        name: str,
+        recording: str | Path,
+        text: str | None = None,
+        language: str | None = None,
+        consent: str = "",
+        *,
+        replace: bool = False,
+    ) -> SavedVoice:
+        """Save a voice, which `voice` then finds.
+
+        Args:
+            name: Its name.
+            recording: 0.5 to 30 seconds of one person speaking.
+            text: What the recording says.
+            language: espeak-ng language tag of the recording; None: that of the text that is synthesized.
+            consent: Note about the speaker's consent.
+            replace: Whether a saved voice of that name is replaced.
+
+        Returns:
+            The voice; `problems` tells what is wrong with the recording.
+
+        Raises:
+            UserError: The recording cannot be used, or the name is none or taken.
+        """
+        path = voice_path(name)
+        if name in voices():
+            raise UserError(f"voice {name!r} is bundled; give the new voice another name")
+        if path.exists() and not replace:
+            raise UserError(f"voice {name!r} is saved already; give another name, or replace it (--replace)")
+        audio_file = read_recording(recording)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", PromptWarning)
+            prompts = {"untranscribed": self.prompt(recording, None, language)}
+            if text:
+                prompts["transcribed"] = self.prompt(recording, text, language)
+        messages = [str(w.message) for w in caught if issubclass(w.category, PromptWarning)]
+        problems = list(dict.fromkeys(message.removeprefix(f"{recording}: ") for message in messages))
+        voice = new_voice(
+            name,
+            audio_file,
+            prompts,
+            self.codec,
+            text=text or "",
+            language=language,
+            consent=consent,
+            problems=problems,
+        )
+        write_voice(voice, path)
+        return voice
 
     def continuation_prompt(self, recording: str | Path) -> Prompt:
         """Read a prompt that the target continues (VALL-E, section 4.3: VALL-E-continual).
@@ -139,24 +219,24 @@ class TTS:
         audio = read_prefix(recording, self.codec.sample_rate)
         return Prompt(self.codec.encode(audio.samples, audio.sample_rate), mode="continuation")
 
+    @property
+    def encoder(self) -> TextEncoder:
+        """What encodes text for the models."""
+        return TextEncoder(self.units, self.vocabulary, self.languages, self.lexicon)
+
     def check_language(self, language: str | None) -> str:
         """Return a language of the model, its default for None.
 
         Raises:
             UserError: The model does not have the language.
         """
-        available = self.languages or (self.units.language,)
-        if language is None:
-            return self.units.language
-        if language not in available:
-            raise UserError(f"language {language!r}: the model was trained on {', '.join(available)}; give one of them")
-        return language
+        return self.encoder.check_language(language)
 
-    def encode_text(self, text: str, *, strict: bool = False, language: str | None = None) -> EncodedText:
+    def encode_text(self, text: str | Sentence, *, strict: bool = False, language: str | None = None) -> EncodedText:
         """Normalize a text, make symbols of it, and look them up in the vocabulary.
 
         Args:
-            text: What to synthesize.
+            text: What to synthesize. Pauses and other marks are not read: `plan` does.
             strict: Whether what cannot be spoken is an error and not left out.
             language: espeak-ng language tag of the text. None: the model's default, the language of the first folder of
                 tokens that it was trained on.
@@ -164,39 +244,64 @@ class TTS:
         Raises:
             UserError: The text cannot be spoken, or the model does not have the language.
         """
-        language = self.check_language(language)
-        (symbols,) = TextUnits(language, self.units.bpe)([normalize(text, language, strict=strict)])
-        # The phones that replace others are those of American English.
-        if self.units.bpe is None and any(name.startswith("en") for name in (language, *self.languages)):
-            symbols = [phone for symbol in symbols for phone in self._known_phones(symbol)]
-        return EncodedText(text, tuple(symbols), tuple(self.vocabulary.encode(symbols)), language)
+        return self.encoder.encode(text, strict=strict, language=language)
 
-    def _known_phones(self, symbol: str) -> list[str]:
-        """Replace a phone of a foreign word that the model does not have by the nearest ones that it has."""
-        available = self.vocabulary.symbols
-        return [symbol] if symbol in available else nearest_phones(symbol, available) or [symbol]
+    def plan(
+        self,
+        text: str | Iterable[str],
+        options: SynthesisOptions = SynthesisOptions(),
+        language: str | None = None,
+        *,
+        strict: bool = False,
+        one_sentence: bool = False,
+    ) -> Iterator[TextPart]:
+        """Split a text into the parts that are decoded by themselves: some sentences, up to about 10 seconds.
+
+        Args:
+            text: Plain text with marks, or SSML (`valle.text.reading.read_script`), whole or in pieces.
+            options: Tell whether a pause between sentences was chosen, so that each sentence is a part.
+            language: See `encode_text`.
+            strict: See `encode_text`.
+            one_sentence: Whether each sentence is a part in any case, so that none waits for the next one.
+
+        Yields:
+            The parts, each as soon as what follows it is known.
+
+        Raises:
+            UserError: The text is malformed, cannot be spoken, or holds nothing to say.
+        """
+        planner = Planner(
+            encoder=self.encoder,
+            language=language,
+            strict=strict,
+            one_sentence=one_sentence or options.pause_sentence is not None,
+        )
+        return planner.plan(text)
 
     def synthesize(
         self,
-        text: str | EncodedText,
+        text: Text,
         prompt: str | Path | Prompt | None = None,
         prompt_text: str | None = None,
         seed: int = 0,
         options: SynthesisOptions = SynthesisOptions(),
         language: str | None = None,
         prompt_language: str | None = None,
+        voice: str | None = None,
         **changes: Any,
     ) -> Audio:
         """Synthesize a text in the prompt's voice.
 
         Args:
-            text: What to synthesize.
-            prompt: Recording of 0.5 to 30 seconds, or what `self.prompt` made of it. None: the default voice.
+            text: What to synthesize, of any length: plain text with marks, SSML (docs/text.md), or what `encode_text`
+                or `plan` returns.
+            prompt: Recording of 0.5 to 30 seconds, or what `self.prompt` made of it. None: `voice`.
             prompt_text: What the recording says. None: its best 3 seconds condition on the voice alone.
             seed: The same seed gives the same samples on one device and version.
             options: How it is synthesized.
             language: espeak-ng language tag of the text; see `encode_text`.
             prompt_language: espeak-ng language tag of the recording and its text. None: `language`.
+            voice: Name of a voice. None: the default voice.
             **changes: Single fields of `options`, as `attempts=1`.
 
         Raises:
@@ -205,14 +310,15 @@ class TTS:
         Warns:
             TruncatedWarning, IncompleteWarning, DoubtfulWarning: The result falls short of the text.
         """
-        text = self.encode_text(text, language=language) if isinstance(text, str) else text
-        voice = self._resolve_prompt(prompt, prompt_text, prompt_language or language)
-        (speech,) = self.synthesize_batch([text], [voice], [seed], replace(options, candidates=1), **changes)
+        options = replace(options, candidates=1, **changes)
+        resolved = self._resolve_prompt(prompt, prompt_text, prompt_language or language, voice)
+        parts = list(text_parts(self, text, resolved, options, language))
+        (speech,) = self.synthesize_batch([parts], [resolved], [seed], options)
         return speech.audio
 
     def synthesize_batch(
         self,
-        texts: Sequence[str | EncodedText],
+        texts: Sequence[Text],
         prompts: Sequence[Prompt],
         seeds: Sequence[int],
         options: SynthesisOptions = SynthesisOptions(),
@@ -222,12 +328,12 @@ class TTS:
     ) -> list[Speech]:
         """Synthesize each text in its prompt's voice.
 
-        Text longer than `valle.synthesis.parts.MAX_PART` units is split at sentence ends; its parts are decoded
-        together from the same prompt and joined with pauses. Where codes stand for phones, more candidates are sampled
-        while the best one is truncated or incomplete (`valle.synthesis.selection`).
+        Text is split at sentence ends into parts of at most `valle.synthesis.planning.MAX_PART` units, which are
+        decoded together from the same prompt and joined with pauses. Where codes stand for phones, more candidates are
+        sampled while the best one is truncated or incomplete (`valle.synthesis.selection`).
 
         Args:
-            texts: What to synthesize, in the model's default language where it is not encoded (`encode_text`).
+            texts: What to synthesize, in the model's default language where it is not encoded; see `synthesize`.
             prompts: The voice of each text.
             seeds: Of each text.
             options: How they are synthesized.
@@ -251,24 +357,98 @@ class TTS:
         attempts = self._attempts(options) if durations is None else 1
         for seed in seeds:
             check_seed(seed)
-        jobs = self._jobs(texts, prompts, seeds, options, first_codes, durations)
+        check_options(
+            self, options, prompts, has_first_codes=first_codes is not None, has_durations=durations is not None
+        )
+        jobs: list[PartJob] = []
+        for index, (text, prompt, seed) in enumerate(zip(texts, prompts, seeds, strict=True)):
+            if first_codes is None and durations is None:
+                for number, part in enumerate(text_parts(self, text, prompt, options)):
+                    jobs.append(make_job(self, part, prompt, text=index, number=number, seed=seed))
+                continue
+            if not isinstance(text, str | EncodedText):
+                raise UserError("a text with first codes or durations is not split; give a string or encode_text's")
+            first = None if first_codes is None else first_codes[index]
+            given = None if durations is None else durations[index]
+            jobs.append(whole_job(self, text, prompt, number=index, seed=seed, first=first, durations=given))
         parts_at_once = max(len(texts), PARTS_AT_ONCE)
         decoder = self._decoder()
         decoded: list[list[DecodedPart]] = []  # by job, then by candidate
         for start in range(0, len(jobs), parts_at_once):
             decoded += decoder.decode(jobs[start : start + parts_at_once], options, attempts)
+        assembler = self._assembler(options)
         results = []
-        for index, text in enumerate(texts):
+        for index, seed in enumerate(seeds):
             numbers = [number for number, job in enumerate(jobs) if job.text == index]
             for candidate in range(options.candidates):
-                parts = [decoded[number][candidate] for number in numbers]
-                results.append(self._speech(_name(text), [jobs[number] for number in numbers], parts))
+                parts = []
+                for number in numbers:
+                    parts.append(
+                        assembler.part_speech(
+                            jobs[number],
+                            decoded[number][candidate],
+                            alone=len(numbers) == 1,
+                            last=number == numbers[-1],
+                            seed=seed + candidate,
+                        )
+                    )
+                results.append(join_speech(parts))
         return results
+
+    def synthesize_long(
+        self,
+        text: Text,
+        prompt: str | Path | Prompt | None = None,
+        prompt_text: str | None = None,
+        seed: int = 0,
+        options: SynthesisOptions = SynthesisOptions(),
+        language: str | None = None,
+        voice: str | None = None,
+        first_part: int = 0,
+        **changes: Any,
+    ) -> Iterator[Speech]:
+        """Synthesize a text of any length in bounded memory; the results joined are what `synthesize` returns.
+
+        Args:
+            text: See `synthesize`; also pieces of text as they are read from a file.
+            prompt: See `synthesize`.
+            prompt_text: See `synthesize`.
+            seed: See `synthesize`.
+            options: How it is synthesized.
+            language: See `synthesize`.
+            voice: See `synthesize`.
+            first_part: Number of parts that are left out at the beginning, since they were synthesized before.
+            **changes: Single fields of `options`.
+
+        Yields:
+            The speech of each part of the text with the pause after it, `PARTS_AT_ONCE` decoded together.
+
+        Raises:
+            UserError: The text, the prompt or the seed cannot be used.
+
+        Warns:
+            TruncatedWarning, IncompleteWarning, DoubtfulWarning: A result falls short of its text.
+        """
+        options = replace(options, candidates=1, **changes)
+        attempts = self._attempts(options)
+        check_seed(seed)
+        resolved = self._resolve_prompt(prompt, prompt_text, language, voice)
+        check_options(self, options, [resolved])
+        assembler = self._assembler(options)
+        decoder = self._decoder()
+        planned = _with_last(text_parts(self, text, resolved, options, language))
+        numbered = islice(enumerate(planned), first_part, None)
+        while window := list(islice(numbered, PARTS_AT_ONCE)):
+            jobs = [make_job(self, part, resolved, text=0, number=n, seed=seed) for n, (part, _) in window]
+            for job, (number, (_, last)), (decoded,) in zip(
+                jobs, window, decoder.decode(jobs, options, attempts), strict=True
+            ):
+                yield assembler.part_speech(job, decoded, alone=number == 0 and last, last=last, seed=seed)
 
     @torch.inference_mode()
     def stream(
         self,
-        text: str | EncodedText,
+        text: Text,
         prompt: str | Path | Prompt | None = None,
         prompt_text: str | None = None,
         seed: int = 0,
@@ -276,17 +456,19 @@ class TTS:
         chunk_seconds: float = CHUNK,
         language: str | None = None,
         prompt_language: str | None = None,
+        voice: str | None = None,
         **changes: Any,
-    ) -> Iterator[Audio]:
+    ) -> Iterator[SpeechChunk]:
         """Synthesize a text as `synthesize` does, and yield audio while the rest is still being decoded.
 
         The first codebook is the one that `synthesize` samples from the same seed with one attempt. The NAR model fills
         in each chunk as it comes, with `LOOKAHEAD` seconds of what follows it, and with what came before as acoustic
         prompt. The chunks of a part joined are what the codec decodes from all codes at once, but for the watermark,
-        which each chunk carries by itself. Long text is streamed part by part, with pauses between them.
+        which each chunk carries by itself. Text is streamed part by part, with pauses between them. It may arrive in
+        pieces itself, as from a language model; then each sentence is a part and is decoded as soon as it is complete.
 
         Args:
-            text: See `synthesize`.
+            text: See `synthesize`; also an iterable of pieces.
             prompt: See `synthesize`.
             prompt_text: See `synthesize`.
             seed: See `synthesize`.
@@ -294,41 +476,88 @@ class TTS:
             chunk_seconds: Length of a chunk.
             language: See `synthesize`.
             prompt_language: See `synthesize`.
+            voice: See `synthesize`.
             **changes: Single fields of `options`.
 
         Yields:
-            Audio of about `chunk_seconds`.
+            Audio of about `chunk_seconds`, with the words that are known to end in what was yielded.
 
         Raises:
             UserError: The text, the prompt or the seed cannot be used.
         """
         options = replace(options, **changes)
         check_seed(seed)
-        text = self.encode_text(text, language=language) if isinstance(text, str) else text
-        voice = self._resolve_prompt(prompt, prompt_text, prompt_language or language)
+        resolved = self._resolve_prompt(prompt, prompt_text, prompt_language or language, voice)
+        check_options(self, options, [resolved])
         rate = self.codec.sample_rate
         decoder = self._decoder()
-        for job in self._jobs([text], [voice], [seed], options):
-            codes = decoder.stream(_name(text), job, options, chunk_seconds)
-            for samples in stream_waveform(self.codec, codes):
-                yield self.watermarked(samples)
-            pause = pause_after(job.part, rate)
-            if len(pause):
-                yield Audio(pause, rate)
+        # Durations must be known before they can be divided: streams are stretched.
+        assembler = replace(self._assembler(options), decoded_speed=False)
+        parts = text_parts(self, text, resolved, options, language)
+        if not isinstance(text, str | EncodedText | Sequence):
+            parts = self.plan(text, options, language, one_sentence=True)
+        begin = 0  # samples
+        previous: TextPart | None = None
+        for number, part in enumerate(parts):
+            # The pause after a part waits for the next one, so that no part waits to know whether it is the last.
+            pause = part.lead + (0.0 if previous is None else pause_seconds(previous, options, last=False))
+            if pause:
+                yield SpeechChunk(silence(pause, rate), rate)
+                begin += round(pause * rate)
+            job = make_job(self, part, resolved, text=0, number=number, seed=seed)
+            first = begin
+            for chunk in assembler.stream_part(job, decoder.stream(part.encoded.text, job, options, chunk_seconds)):
+                if chunk.words is not None:
+                    chunk.words = [word.shifted(first / rate) for word in chunk.words]
+                begin += len(chunk.samples)
+                yield chunk
+            previous = part
+        if previous is not None and (seconds := pause_seconds(previous, options, last=True)):
+            yield SpeechChunk(silence(seconds, rate), rate)
+
+    async def astream(self, text: Text, *args: Any, **options: Any) -> AsyncIterator[SpeechChunk]:
+        """Stream a text as `stream` does, with its arguments, without blocking the event loop.
+
+        Args:
+            text: See `stream`.
+            *args: See `stream`.
+            **options: See `stream`.
+
+        Yields:
+            See `stream`.
+        """
+        chunks = self.stream(text, *args, **options)
+        try:
+            while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+                yield chunk
+        finally:
+            chunks.close()  # type: ignore[attr-defined]
 
     def watermarked(self, samples: np.ndarray) -> Audio:
         """Return decoded samples, (time,) float32, as audio: marked, unless `watermark` is off."""
-        rate = self.codec.sample_rate
-        return Audio(mark(samples, rate) if self.watermark else samples, rate)
+        return self._assembler(SynthesisOptions()).watermarked(samples)
 
-    def _resolve_prompt(self, prompt: str | Path | Prompt | None, text: str | None, language: str | None) -> Prompt:
+    def _assembler(self, options: SynthesisOptions) -> Assembler:
+        return Assembler(
+            codec=self.codec,
+            options=options,
+            phones=self._phones(),
+            watermark=self.watermark,
+            decoded_speed=isinstance(self.ar, PhonemeStreamAR),
+        )
+
+    def _resolve_prompt(
+        self, prompt: str | Path | Prompt | None, text: str | None, language: str | None, voice: str | None
+    ) -> Prompt:
+        if prompt is not None and voice is not None:
+            raise UserError(f"voice {voice!r} and a prompt: both name the voice; give one of them")
         if isinstance(prompt, Prompt):
             return prompt
         if prompt is not None:
             return self.prompt(prompt, text, language)
         if text is not None:
             raise UserError("the prompt's text was given without its recording; give prompt=, or leave prompt_text out")
-        return self.voice()
+        return self.voice() if voice is None else self.voice(voice)
 
     def _attempts(self, options: SynthesisOptions) -> int:
         """Candidates of the first codebook for each result."""
@@ -360,80 +589,13 @@ class TTS:
             selector=selector,
         )
 
-    def _jobs(
-        self,
-        texts: Sequence[str | EncodedText],
-        prompts: Sequence[Prompt],
-        seeds: Sequence[int],
-        options: SynthesisOptions,
-        first_codes: Sequence[Tensor] | None = None,
-        durations: Sequence[Sequence[int]] | None = None,
-    ) -> list[PartJob]:
-        """Split all texts into parts, in order.
 
-        Raises:
-            UserError: An option, the durations or a prompt do not fit the model.
-
-        Warns:
-            PromptWarning: See `check_options`.
-        """
-        check_options(
-            self, options, prompts, has_first_codes=first_codes is not None, has_durations=durations is not None
-        )
-        jobs = []
-        for index, (text, prompt, seed) in enumerate(zip(texts, prompts, seeds, strict=True)):
-            encoded = self.encode_text(text) if isinstance(text, str) else text
-            parts = split_text(encoded.symbols, prompt, self.units)
-            if first_codes is not None or durations is not None:
-                parts = [Part(list(encoded.symbols), "none")]
-            if durations is not None and isinstance(self.ar, PhonemeStreamAR):
-                ids = torch.tensor(encoded.ids)
-                check_durations(durations[index], ids, self.ar.roles, self.ar.group_size * self.codec.merge)
-            for number, part in enumerate(parts):
-                joint = self.units.join(list(prompt.symbols), part.symbols)
-                jobs.append(
-                    PartJob(
-                        text=index,
-                        part=part,
-                        joint=torch.tensor(self.vocabulary.encode(joint)),
-                        target=torch.tensor(self.vocabulary.encode(part.symbols)),
-                        prompt=prompt,
-                        seed=seed + PART_SEED * number,
-                        language=self.check_language(encoded.language),
-                        first=None if first_codes is None else first_codes[index],
-                        durations=None if durations is None else durations[index],
-                    )
-                )
-        return jobs
-
-    def _speech(self, text: str, jobs: Sequence[PartJob], decoded: Sequence[DecodedPart]) -> Speech:
-        """Join the parts of a text; warn where they fall short of it."""
-        for part in decoded:
-            warn_of_shortfall(text, part.selected, self.codec.frame_rate)
-        rate = self.codec.sample_rate
-        waveforms = [part.samples if len(jobs) == 1 else faded(part.samples, rate) for part in decoded]
-        qualities = [part.selected.quality for part in decoded if part.selected.quality is not None]
-        return Speech(
-            # Each part is marked by itself: the memory that the watermark needs grows with the length.
-            audio=join_parts([job.part for job in jobs], [self.watermarked(samples) for samples in waveforms]),
-            codes=torch.cat([part.codes for part in decoded]),
-            truncated=any(part.selected.truncated for part in decoded),
-            quality=reduce(operator.add, qualities) if qualities else None,
-            incomplete=any(quality.verdict == "incomplete" for quality in qualities),
-            durations=_durations(jobs, decoded),
-            sampled=decoded[0].selected.sampled if len(decoded) == 1 else None,
-        )
-
-
-def _durations(jobs: Sequence[PartJob], decoded: Sequence[DecodedPart]) -> list[tuple[str, int]] | None:
-    """Return the durations of all symbols of a text's parts, see `Speech`."""
-    durations = []
-    for job, part in zip(jobs, decoded, strict=True):
-        if part.selected.spoken is None:
-            return None
-        durations += symbol_durations(job.part.symbols, part.selected.spoken)
-    return durations
-
-
-def _name(text: str | EncodedText) -> str:
-    return text if isinstance(text, str) else text.text
+def _with_last(parts: Iterator[TextPart]) -> Iterator[tuple[TextPart, bool]]:
+    """Yield parts, and whether each is the last."""
+    previous = next(parts, None)
+    for part in parts:
+        if previous is not None:
+            yield previous, False
+        previous = part
+    if previous is not None:
+        yield previous, True

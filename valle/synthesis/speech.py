@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from valle.audio import Audio
 from valle.errors import warn_user
 from valle.extensions.phone_alignment import Quality
 from valle.synthesis.selection import SampledSequence, Selected
+from valle.synthesis.timing import TimedWord
 
 
 class TruncatedWarning(UserWarning):
@@ -39,6 +40,11 @@ class Speech:
         durations: Each symbol of the text and its frames, of models with a phoneme stream; each part begins with "" and
             the frames before its first symbol. None where the model does not tell.
         sampled: Sequence of the AR model, where one candidate of a text of one part was decoded; else None.
+        words: When each word of the text is spoken; None where the model does not tell.
+        marks: Name and second of each mark of the text; None where the model does not tell.
+        seed: Seed that gives the same speech again.
+        warnings: Where the speech falls short of its text.
+        chapter: Title of the chapter that begins with it; None: none begins.
     """
 
     audio: Audio
@@ -48,6 +54,25 @@ class Speech:
     incomplete: bool = False
     durations: list[tuple[str, int]] | None = None
     sampled: SampledSequence | None = None
+    words: list[TimedWord] | None = None
+    marks: list[tuple[str, float]] | None = None
+    seed: int = 0
+    warnings: list[str] = field(default_factory=list)
+    chapter: str | None = None
+
+
+@dataclass
+class SpeechChunk(Audio):
+    """A chunk of streamed speech.
+
+    Attributes:
+        words: The words whose times became known with it, in seconds from the beginning of the stream; None where the
+            model does not tell.
+        codes: (time, codebook) codes that were decoded since the last chunk.
+    """
+
+    words: list[TimedWord] | None = None
+    codes: Tensor = field(default_factory=lambda: torch.zeros(0, 8, dtype=torch.long))
 
 
 def symbol_durations(symbols: Sequence[str], spoken: Tensor) -> list[tuple[str, int]]:
@@ -61,18 +86,23 @@ def symbol_durations(symbols: Sequence[str], spoken: Tensor) -> list[tuple[str, 
     return list(zip(("", *symbols), frames.tolist(), strict=True))
 
 
-def warn_of_shortfall(text: str, selected: Selected, frame_rate: float) -> None:
+def warn_of_shortfall(text: str, selected: Selected, frame_rate: float) -> list[str]:
     """Warn when an utterance is truncated, or when phones of its text are missing.
 
     Args:
         text: The text, for the message.
         selected: Its first codebook.
         frame_rate: Hertz.
+
+    Returns:
+        The warnings.
     """
+    messages = []
     if selected.truncated:
         seconds = len(selected.codes) / frame_rate
         message = f"text {text[:40]!r}: no end was found, cut at {seconds:.1f} s; try another seed or a longer prompt"
         warn_user(message, TruncatedWarning)
+        messages.append(message)
     quality = selected.quality
     if quality is not None and quality.verdict != "complete":
         message = (
@@ -82,3 +112,5 @@ def warn_of_shortfall(text: str, selected: Selected, frame_rate: float) -> None:
         )
         category = IncompleteWarning if quality.verdict == "incomplete" else DoubtfulWarning
         warn_user(message, category)
+        messages.append(message)
+    return messages

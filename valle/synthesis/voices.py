@@ -53,9 +53,21 @@ def find_voice(name: str) -> Voice:
     """
     names = voices()
     if name not in names:
-        raise UserError(f"voice {name!r} is not bundled; give one of {', '.join(names)}, or a recording as the prompt")
+        raise UserError(
+            f"there is no voice {name!r}; give one of {', '.join(names)}, or save one with: valle-voice add {name} FILE"
+        )
     metadata = json.loads((FOLDER / name / METADATA).read_text(encoding="utf-8"))
     return Voice(FOLDER / name / RECORDING, metadata["text"], metadata["language"])
+
+
+def describe_voice(name: str) -> dict[str, str]:
+    """Return the metadata of a bundled voice: text, language, source and licence.
+
+    Raises:
+        UserError: There is no voice of that name.
+    """
+    find_voice(name)
+    return json.loads((FOLDER / name / METADATA).read_text(encoding="utf-8"))
 
 
 def store_voice(name: str, waveform: Audio, *, text: str, source: str, licence: str) -> Path:

@@ -30,6 +30,8 @@ class EncodedText:
         ids: Id of each symbol in the model's vocabulary.
         language: espeak-ng language tag; None: the model's default.
         words: The words of the text in order, and which symbols are theirs; empty where nothing tells.
+        marks: Name of each mark, and index of the symbol before which it stands.
+        space: Id of the space between two texts that are joined; empty where the symbols mark words themselves.
     """
 
     text: str
@@ -37,3 +39,5 @@ class EncodedText:
     ids: tuple[int, ...]
     language: str | None = None
     words: tuple[EncodedWord, ...] = ()
+    marks: tuple[tuple[str, int], ...] = ()
+    space: tuple[int, ...] = ()

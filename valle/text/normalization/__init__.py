@@ -45,7 +45,7 @@ def _wetext(language: str) -> Any:
     return Normalizer(lang=language, operator="tn")
 
 
-def normalize(text: str, language: str = "en-us", strict: bool = False) -> str:
+def normalize(text: str, language: str = "en-us", strict: bool = False, quiet: bool = False) -> str:
     """Convert a written utterance to words, for example "Dr. Ng paid $3" to "Doctor Ng paid three dollars".
 
     Numbers, signs and abbreviations are written out for English; espeak-ng reads those of other languages itself. Emoji,
@@ -55,6 +55,7 @@ def normalize(text: str, language: str = "en-us", strict: bool = False) -> str:
         text: Any text; line breaks are read as spaces.
         language: Language tag of espeak-ng.
         strict: Whether an unspeakable part is an error.
+        quiet: Whether parts are left out without a warning.
 
     Returns:
         Words with punctuation.
@@ -74,7 +75,7 @@ def normalize(text: str, language: str = "en-us", strict: bool = False) -> str:
     words = _punctuated(words)
     if not any(character.isalnum() for character in words):
         raise UserError(f"text {_excerpt(text)}: holds nothing to say; give at least one word")
-    if dropped:
+    if dropped and not (quiet and not strict):
         names = ", ".join(dict.fromkeys(map(characters.describe, dropped)))
         if strict:
             raise UserError(f"text {_excerpt(text)}: {names} cannot be spoken; write it in words")
