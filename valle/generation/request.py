@@ -10,6 +10,7 @@ from torch import Tensor
 
 from valle.models.ar import AR
 from valle.models.kv_cache import KVCache
+from valle.models.sampling import Sampling
 
 
 @dataclass
@@ -45,6 +46,7 @@ class GenerationRequest:
             models with a phoneme stream; None: the model decides.
         prompt_condition: (groups, dim) added to the embeddings of the prompt's groups; None: nothing.
         condition: (dim,) added to the embedding of each decoded group; None: nothing.
+        sampling: How its codes are sampled; None: as the others of the batch.
     """
 
     phonemes: Tensor
@@ -56,6 +58,7 @@ class GenerationRequest:
     durations: Sequence[float] | None = None
     prompt_condition: Tensor | None = None
     condition: Tensor | None = None
+    sampling: Sampling | None = None
 
     def prefill(self, model: AR, cache: KVCache) -> Tensor:
         """Fill an empty cache of one row with text and prompt; return what `AR.prefill` returns."""

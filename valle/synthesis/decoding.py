@@ -18,8 +18,7 @@ from valle.extensions.guidance import Guidance
 from valle.extensions.language_ids import LanguageIdAR
 from valle.extensions.phoneme_path import rounded_frames, scaled_durations
 from valle.extensions.phoneme_stream import PhonemeStreamAR
-from valle.generation import engine
-from valle.generation.engine import generate
+from valle.generation.engine import Engine
 from valle.generation.guide import MakeGuide
 from valle.generation.request import GenerationOutput, GenerationRequest
 from valle.models.ar import AR
@@ -73,6 +72,7 @@ class PartDecoder:
         codec: Codec whose codes the models predict.
         units: Tells how long a text is.
         selector: Selects among candidates of the first codebook.
+        engine: Decodes the first codebook.
     """
 
     ar: AR
@@ -81,6 +81,7 @@ class PartDecoder:
     codec: Codec
     units: TextUnits
     selector: CandidateSelector
+    engine: Engine
 
     @torch.inference_mode()
     def decode(self, jobs: Sequence[PartJob], options: SynthesisOptions, attempts: int) -> list[list[DecodedPart]]:
@@ -102,8 +103,9 @@ class PartDecoder:
             for candidate, selected in enumerate(row):
                 inputs.append(self._acoustic_input(job, job.prompt, selected.codes, options))
                 seeds.append(job.seed + candidate)
-        codes = fill_in_codebooks(self.nar, inputs, seeds, options.nar_sampling, guidance=options.nar_guidance)
-        samples = self.codec.decode_batch(codes)
+        with self.engine.exclusive():
+            codes = fill_in_codebooks(self.nar, inputs, seeds, options.nar_sampling, guidance=options.nar_guidance)
+            samples = self.codec.decode_batch(codes)
         decoded = iter(zip(codes, samples, strict=True))
         return [[DecodedPart(selected, *next(decoded)) for selected in row] for row in results]
 
@@ -111,7 +113,7 @@ class PartDecoder:
         """Predict the first codebook with the AR model, see `decode`."""
 
         def run(requests: list[GenerationRequest]) -> list[list[GenerationOutput]]:
-            outputs = generate(self.ar, requests, options.sampling, options.max_batch_tokens, make_guide(options))
+            outputs = self.engine.generate(requests, options.sampling, options.max_batch_tokens, make_guide(options))
             return [[self._frames(output) for output in candidates] for candidates in outputs]
 
         tasks = [SelectionTask(self._request(job, options), job.symbols, job.continued_codes, job.seed) for job in jobs]
@@ -168,15 +170,16 @@ class PartDecoder:
             voice = replace(job.prompt, codes=torch.cat((job.prompt.codes, done)))
             item = self._acoustic_input(job, voice, first, options)
             guidance = options.nar_guidance
-            (codes,) = fill_in_codebooks(
-                self.nar, [item], [job.seed], options.nar_sampling, guidance=guidance, skip=len(done)
-            )
+            with self.engine.exclusive():
+                (codes,) = fill_in_codebooks(
+                    self.nar, [item], [job.seed], options.nar_sampling, guidance=guidance, skip=len(done)
+                )
             return codes
 
         def outputs() -> Iterator[GenerationOutput]:
             request = replace(self._request(job, options), seeds=[job.seed])
             chunk = max(1, round(chunk_seconds * rate / self.codec.merge))
-            for merged in engine.stream(self.ar, request, options.sampling, chunk, make_guide(options)):
+            for merged in self.engine.stream(request, options.sampling, chunk, make_guide(options)):
                 output = self._frames(merged)
                 if output.ended:
                     warn_of_shortfall(text, Selected(output.codes, output.truncated), rate)

@@ -23,6 +23,7 @@ from valle.codec.phone_labelled import PhoneLabelledCodec
 from valle.devices import check_seed
 from valle.errors import UserError
 from valle.extensions.phoneme_stream import PhonemeStreamAR
+from valle.generation.engine import Engine, LocalEngine
 from valle.models.ar import AR
 from valle.models.nar import NAR
 from valle.synthesis.assembly import Assembler, join_speech
@@ -77,6 +78,8 @@ class TTS:
         text_dropout: Whether the AR model was trained with dropped texts (`valle.extensions.guidance`).
         nar_text_dropout: Whether the NAR model was.
         lexicon: Pronunciations by the user that replace those of espeak-ng (`valle.text.lexicon`).
+        engine: Decodes the first codebook, for several threads together (`valle.generation.continuous`); None: each
+            call by itself.
     """
 
     ar: AR
@@ -92,6 +95,7 @@ class TTS:
     text_dropout: bool = False
     nar_text_dropout: bool = False
     lexicon: Lexicon | None = None
+    engine: Engine | None = None
 
     def prompt(
         self, recording: str | Path, text: str | EncodedText | None = None, language: str | None = None
@@ -587,6 +591,7 @@ class TTS:
             codec=self.codec,
             units=self.units,
             selector=selector,
+            engine=self.engine or LocalEngine(self.ar),
         )
 
 

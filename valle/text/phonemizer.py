@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from functools import cache
 from typing import Any
 
@@ -11,6 +12,7 @@ from valle.errors import UserError
 
 PUNCTUATION = ",.?!;:"
 STRESS = "ˈˌ"
+_lock = threading.Lock()
 _SYMBOL = re.compile(rf"[ {PUNCTUATION}{STRESS}]|[^ _{PUNCTUATION}{STRESS}]+")
 
 
@@ -58,5 +60,7 @@ def phonemize(texts: list[str], language: str = "en-us") -> list[list[str]]:
     """
     from phonemizer.separator import Separator
 
-    lines = _backend(language).phonemize(texts, Separator(phone="_", word=" "), strip=True)
+    # espeak-ng has one state for all threads.
+    with _lock:
+        lines = _backend(language).phonemize(texts, Separator(phone="_", word=" "), strip=True)
     return [_SYMBOL.findall(" ".join(line.split())) for line in lines]
