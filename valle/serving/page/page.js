@@ -4,6 +4,7 @@ const $ = (id) => document.getElementById(id);
 const MAX_RECORDING = 10; // seconds
 const FFT = 512; // samples of a window of the spectrogram
 const TOP_FREQUENCY = 8000; // hertz
+const PCM_RATE = 24000; // hertz of the server's format pcm
 const REDRAW = 400; // milliseconds between two pictures of growing speech
 const RANGE = 75; // decibels between the darkest and the brightest color
 
@@ -354,7 +355,7 @@ async function synthesize() {
       if (event.type === "speech.audio.delta") {
         if (!first) {
           first = elapsed();
-          replaceSpeech(new Speech(models[0].sample_rate), options);
+          replaceSpeech(new Speech(PCM_RATE), options);
           speech.play(0);
         }
         speech.append(pcm(event.audio));

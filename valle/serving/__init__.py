@@ -1,0 +1,1 @@
+"""HTTP server: OpenAI's speech routes, voices, a WebSocket, and a page."""
