@@ -25,7 +25,8 @@ LAYERS = [
     {"data"},
     {"generation"},
     {"synthesis", "training", "evaluation"},
-    {"cli", "serving"},
+    {"serving"},
+    {"cli"},
 ]
 # Packages that nobody who only synthesizes should wait for: those of the extras, and Lightning.
 HEAVY = (

@@ -26,6 +26,7 @@ def folder(speech: Path, tmp_path: Path) -> Path:
     """A folder with the files that the README names."""
     (tmp_path / "3s.wav").write_bytes(speech.read_bytes())
     (tmp_path / "lines.txt").write_text("\n".join(LINES) + "\n", encoding="utf-8")
+    (tmp_path / "book.txt").write_text("# One\n\nHello there.\n", encoding="utf-8")
     return tmp_path
 
 
@@ -72,7 +73,7 @@ def test_python_example_is_intelligible(folder: Path) -> None:
 def test_commands_are_intelligible(folder: Path) -> None:
     shown = re.findall(r"^    (valle-synth .*)$", SPEAK, re.MULTILINE)
     runnable = [line for line in shown if "--model egs" not in line]
-    assert len(runnable) == 3
+    assert len(runnable) == 5
     for line in runnable:
         command(*shlex.split(line, comments=True), cwd=folder)
     assert word_error_rate(folder / "hello.wav", "Hello there.") <= 0.5

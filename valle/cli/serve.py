@@ -78,8 +78,9 @@ def _main() -> None:
     require("prometheus_client", "serve")
     import_uncollected("valle.synthesis")
     from valle.generation.continuous import ContinuousEngine
-    from valle.serving.app import Settings, create_app
+    from valle.serving.app import create_app
     from valle.serving.server import Server
+    from valle.serving.settings import Settings
     from valle.serving.synthesis import Limits, Synthesizer
     from valle.synthesis import load
 

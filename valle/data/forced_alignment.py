@@ -55,6 +55,38 @@ class Aligner:
         Raises:
             UserError: The audio cannot be read, or the transcript cannot be normalized.
         """
+        alignment = self._alignment(utterance)
+        if alignment is None:
+            return replace(utterance, phones=None)
+        found = list(alignment.phones())
+        phones = tuple((ARPABET.get(phone.name.lower(), ""), phone.start / FRAME_RATE) for phone in found)
+        return replace(utterance, phones=phones if any(phone for phone, _ in phones) else None)
+
+    def align_words(self, utterance: Utterance) -> list[tuple[str, float, float]] | None:
+        """Return the words of an utterance with the seconds of their beginning and end.
+
+        Args:
+            utterance: Utterance in English.
+
+        Returns:
+            The normalized words in small letters; None if the transcript does not fit the length of the recording.
+
+        Raises:
+            UserError: See `align`.
+        """
+        alignment = self._alignment(utterance)
+        if alignment is None:
+            return None
+        words = []
+        for word in alignment.words():
+            if not word.name.startswith("<"):
+                # A second pronunciation of a word is named "word(2)".
+                name = word.name.partition("(")[0]
+                words.append((name, word.start / FRAME_RATE, (word.start + word.duration) / FRAME_RATE))
+        return words
+
+    def _alignment(self, utterance: Utterance) -> Any | None:
+        """Return pocketsphinx's alignment of an utterance with its transcript, if there is one."""
         samples = _pcm(utterance)
         text = normalize(utterance.text).lower()
         words = "".join(c if c.isalpha() or c == "'" else " " for c in text).split()
@@ -67,11 +99,9 @@ class Aligner:
             # The first pass aligns words; the second one, within these, phones.
             self._aligner.set_alignment()
             _decode(self._aligner, samples)
-            found = list(self._aligner.get_alignment().phones())
+            return self._aligner.get_alignment()
         except RuntimeError:
-            return replace(utterance, phones=None)
-        phones = tuple((ARPABET.get(phone.name.lower(), ""), phone.start / FRAME_RATE) for phone in found)
-        return replace(utterance, phones=phones if any(phone for phone, _ in phones) else None)
+            return None
 
     def matches_transcript(self, utterance: Utterance) -> bool:
         """Whether the phones recognized without the transcript are similar to those of the transcript."""

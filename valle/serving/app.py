@@ -2,54 +2,33 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from valle.serving.body_limit import BodyLimit
-from valle.serving.encoding import MEDIA_TYPES, AudioEncoder
 from valle.serving.errors import RequestError
-from valle.serving.schemas import OPENAI_MODELS, BatchItem, BatchRequest, SpeechRequest
+from valle.serving.settings import Settings
+from valle.serving.speech import add_speech_routes
 from valle.serving.synthesis import Synthesizer
 from valle.serving.voices import add_voice_routes
 from valle.serving.websocket import serve_websocket
-from valle.synthesis.prompt import Prompt
-from valle.synthesis.speech import SpeechChunk
 
-REFUSED = (400, 401, 404, 413, 429, 503)
 PAGE = Path(__file__).with_name("page")
 # Nothing of the page comes from elsewhere.
 PAGE_POLICY = (
     "default-src 'self'; img-src 'self' data:; media-src 'self' blob:; script-src 'self' blob:; worker-src blob:; "
     "object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Settings of the application.
-
-    Attributes:
-        model: Name of the served model.
-        api_key: Key that requests have to bring; None: none is needed.
-        cors_origins: Origins of other pages whose scripts may use the server.
-    """
-
-    model: str
-    api_key: str | None = None
-    cors_origins: list[str] = field(default_factory=list)
 
 
 def create_app(synthesizer: Synthesizer, settings: Settings) -> FastAPI:
@@ -81,7 +60,7 @@ def create_app(synthesizer: Synthesizer, settings: Settings) -> FastAPI:
     _add_errors(app)
     _add_guards(app, synthesizer, settings)
     _add_status(app, synthesizer, settings)
-    _add_speech(app, synthesizer, settings)
+    add_speech_routes(app, synthesizer, settings)
     add_voice_routes(app, synthesizer)
 
     @app.websocket("/v1/audio/speech/stream")
@@ -169,138 +148,6 @@ def _add_status(app: FastAPI, synthesizer: Synthesizer, settings: Settings) -> N
             "languages": list(tts.languages) or [tts.units.language],
         }
         return {"object": "list", "data": [model]}
-
-
-def _check_model(model: str | None, settings: Settings) -> None:
-    if model is not None and model != settings.model and model not in OPENAI_MODELS:
-        raise RequestError(404, f"model {model!r} is not served; use {settings.model!r}", "model")
-
-
-def _warning_headers(warnings: list[str]) -> dict[str, str]:
-    escaped = (warning.replace("\\", "").replace('"', "'") for warning in warnings)
-    values = ", ".join(f'299 valle "{warning}"' for warning in escaped)
-    return {"Warning": values.encode("ascii", "replace").decode()} if warnings else {}
-
-
-def _add_speech(app: FastAPI, synthesizer: Synthesizer, settings: Settings) -> None:
-    audio = {media: {"schema": {"type": "string", "format": "binary"}} for media in sorted(set(MEDIA_TYPES.values()))}
-    refused: dict[int | str, dict[str, Any]] = {
-        code: {"description": "refused, with an error object"} for code in REFUSED
-    }
-
-    @app.post(
-        "/v1/audio/speech",
-        response_class=StreamingResponse,
-        responses={200: {"description": "audio as it is synthesized", "content": audio}, **refused},
-    )
-    async def speech(request: SpeechRequest) -> Response:
-        """Synthesize a text; audio is sent while the rest is still being synthesized."""
-        _check_model(request.model, settings)
-        synthesizer.check_text(request.input)
-        prompt, warnings = synthesizer.resolve_voice(request.voice_name)
-        if request.instructions:
-            warnings.append("instructions are ignored")
-        chunks = _in_slot(synthesizer, request, prompt)
-        # What is refused is refused before the status is sent.
-        first = await anext(chunks, None)
-        headers = _warning_headers(warnings)
-        if request.stream_format == "sse":
-            events = _events(synthesizer, request, first, chunks)
-            return StreamingResponse(events, media_type="text/event-stream", headers=headers)
-        content = _encoded(synthesizer, request, first, chunks)
-        return StreamingResponse(content, media_type=MEDIA_TYPES[request.response_format], headers=headers)
-
-    @app.post("/v1/audio/speech/batch", responses=refused)
-    async def batch(request: BatchRequest) -> dict[str, Any]:
-        """Synthesize several texts; each has a result or an error of its own."""
-        _check_model(request.model, settings)
-        results = []
-        for index, item in enumerate(request.items):
-            try:
-                result = await _batch_result(synthesizer, request.merged(item))
-                results.append({"index": index, "status": "success", **result})
-            except RequestError as error:
-                if error.status in (429, 503):
-                    raise
-                results.append({"index": index, "status": "error", **error.body()})
-        succeeded = sum(result["status"] == "success" for result in results)
-        return {"results": results, "total": len(results), "succeeded": succeeded, "failed": len(results) - succeeded}
-
-
-async def _in_slot(synthesizer: Synthesizer, request: SpeechRequest, prompt: Prompt) -> AsyncIterator[SpeechChunk]:
-    async with synthesizer.slot():
-        async for chunk in synthesizer.stream(synthesizer.speech(request.input, prompt, request)):
-            yield chunk
-
-
-async def _encoded(
-    synthesizer: Synthesizer, request: SpeechRequest, first: SpeechChunk | None, chunks: AsyncIterator[SpeechChunk]
-) -> AsyncIterator[bytes]:
-    """Encode a stream."""
-    encoder = AudioEncoder(request.response_format, synthesizer.tts.codec.sample_rate)
-    if first is not None:
-        yield encoder.encode(first.samples)
-    async for chunk in chunks:
-        if data := encoder.encode(chunk.samples):
-            yield data
-    yield encoder.finish()
-
-
-async def _events(
-    synthesizer: Synthesizer, request: SpeechRequest, first: SpeechChunk | None, chunks: AsyncIterator[SpeechChunk]
-) -> AsyncIterator[str]:
-    """Encode a stream as server-sent events."""
-    encoder = AudioEncoder(request.response_format, synthesizer.tts.codec.sample_rate)
-    seconds = 0.0
-
-    def delta(data: bytes, chunk: SpeechChunk | None) -> str:
-        event: dict[str, Any] = {"type": "speech.audio.delta", "audio": base64.b64encode(data).decode()}
-        if request.timestamps and chunk is not None and chunk.words:
-            event["words"] = [asdict(word) for word in chunk.words]
-        if request.codes and chunk is not None and len(chunk.codes):
-            event["codes"] = chunk.codes.tolist()
-        return f"event: speech.audio.delta\ndata: {json.dumps(event)}\n\n"
-
-    try:
-        if first is not None:
-            seconds += first.duration
-            yield delta(encoder.encode(first.samples), first)
-        async for chunk in chunks:
-            seconds += chunk.duration
-            yield delta(encoder.encode(chunk.samples), chunk)
-        if data := encoder.finish():
-            yield delta(data, None)
-    except RequestError as error:
-        # The status has been sent already.
-        yield f"event: error\ndata: {json.dumps({'type': 'error', **error.body()})}\n\n"
-        return
-    tokens = round(seconds * synthesizer.tts.codec.frame_rate)
-    usage = {"input_tokens": len(request.input), "output_tokens": tokens, "total_tokens": len(request.input) + tokens}
-    done = {"type": "speech.audio.done", "usage": usage, "seed": request.seed, "seconds": seconds}
-    yield f"event: speech.audio.done\ndata: {json.dumps(done)}\n\n"
-
-
-async def _batch_result(synthesizer: Synthesizer, item: BatchItem) -> dict[str, Any]:
-    """Synthesize one text of a batch."""
-    synthesizer.check_text(item.input)
-    prompt, warnings = synthesizer.resolve_voice(item.voice_name)
-    encoder = AudioEncoder(item.response_format, synthesizer.tts.codec.sample_rate)
-    data = b""
-    words: list[dict[str, Any]] = []
-    seconds = 0.0
-    async with synthesizer.slot():
-        async for chunk in synthesizer.stream(synthesizer.speech(item.input, prompt, item)):
-            data += encoder.encode(chunk.samples)
-            words += [asdict(word) for word in chunk.words or []]
-            seconds += chunk.duration
-    data += encoder.finish()
-    return {
-        "audio_data": base64.b64encode(data).decode(),
-        "media_type": MEDIA_TYPES[item.response_format],
-        "seconds": seconds,
-        "words": words,
-        "warnings": warnings,
-    }
 
 
 def _add_page(app: FastAPI) -> None:
