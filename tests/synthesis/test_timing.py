@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def test_words_follow_one_another_within_the_speech(small: TTS) -> None:
     assert [word.text for word in words] == TEXT.replace("[pause 1s] ", "").split()
     times = [time for word in words for time in (word.start, word.end)]
     assert times == sorted(times)
-    assert 0 <= times[0]
+    assert times[0] >= 0
     assert times[-1] <= speech.audio.duration
     gap = words[8].start - words[7].end
     assert 1.0 <= gap < 1.8
@@ -102,4 +103,4 @@ def test_subtitles_have_at_most_two_lines() -> None:
     assert max(map(len, lines)) <= 42
     assert max(cue.text.count("\n") for cue in cues) == 1
     assert " ".join(lines).split() == [word.text for word in words]
-    assert all(cue.end <= after.start for cue, after in zip(cues, cues[1:], strict=False))
+    assert all(cue.end <= after.start for cue, after in pairwise(cues))
