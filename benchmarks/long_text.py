@@ -3,8 +3,8 @@
     python benchmarks/long_text.py [--words 10000] [--options "--attempts 1"]
 
 The text is made of the sentences of robustness.txt, in an order by chance, in paragraphs of five. It is synthesized in
-the default voice by `TTS.synthesize_long`. Prints, for each tenth of its parts, WER by Whisper tiny.en, the similarity to
-the prompt (Resemblyzer), the median pitch, the words per minute, and the memory, which holds the scoring models too.
+the default voice by `TTS.synthesize_long`. Prints, for each tenth of its parts, WER by Whisper tiny.en, the similarity
+to the prompt (Resemblyzer), the median pitch, words per minute, and the memory, which holds the scoring models too.
 """
 
 from __future__ import annotations
