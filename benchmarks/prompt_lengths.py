@@ -103,23 +103,22 @@ def main() -> None:
     parser.add_argument("output", type=Path, help="folder of lists, audio and reports")
     parser.add_argument("--model", default="small")
     parser.add_argument("--texts", type=int, default=2, help="texts of each speaker (2)")
-    parser.add_argument("--options", default="", help="further options of valle-synth")
+    parser.add_argument("--options", default="", help='further options of valle-synth, as "--voice-alone"')
     args = parser.parse_args()
     if not (args.output / f"prompt_{max(LENGTHS)}s.tsv").is_file():
         write_lists(args.data, args.output, args.texts)
     print(f"| prompt | {' | '.join(metric.heading for metric in COLUMNS)} |")
     print(f"|---|{'---|' * len(COLUMNS)}")
-    for mode, options in {"transcribed": "", "untranscribed": "--voice-alone"}.items():
-        for seconds in LENGTHS:
-            test_set = args.output / f"prompt_{seconds}s.tsv"
-            wavs = args.output / f"{mode}-{seconds}s"
-            settings = f"{PAPERS} --num-candidates 5 --nar-prompt-seconds {seconds} {options} {args.options}"
-            call("valle-synth", "--model", args.model, "--data", test_set, "--output-dir", wavs, *shlex.split(settings))
-            for select, name in SELECTIONS.items():
-                report = wavs / f"report-{select}"
-                if not (report / "summary.json").is_file():
-                    call("valle-eval", test_set, wavs, report, "--select", select)
-                print(line(f"{seconds} s, {mode}, {name}", report), flush=True)
+    for seconds in LENGTHS:
+        test_set = args.output / f"prompt_{seconds}s.tsv"
+        wavs = args.output / f"{seconds}s"
+        settings = shlex.split(f"{PAPERS} --num-candidates 5 --nar-prompt-seconds {seconds} {args.options}")
+        call("valle-synth", "--model", args.model, "--data", test_set, "--output-dir", wavs, *settings)
+        for select, name in SELECTIONS.items():
+            report = wavs / f"report-{select}"
+            if not (report / "summary.json").is_file():
+                call("valle-eval", test_set, wavs, report, "--select", select)
+            print(line(f"{seconds} s, {name}", report), flush=True)
 
 
 if __name__ == "__main__":

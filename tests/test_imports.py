@@ -24,7 +24,7 @@ LAYERS = [
     {"checkpoint"},
     {"data"},
     {"generation"},
-    {"synthesis", "training", "evaluation"},
+    {"synthesis", "training", "evaluation", "export"},
     {"serving"},
     {"cli"},
 ]

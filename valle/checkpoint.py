@@ -7,7 +7,9 @@ sizes, its vocabulary and where it comes from beside it.
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,11 @@ from valle.models.ar import AR
 from valle.models.config import TransformerConfig
 from valle.models.lora import merged
 from valle.models.nar import NAR
+from valle.optional import require
 
 BUNDLED = Path(__file__).parent / "assets" / "models"
+# Folder of the codec beside exported models.
+CODEC = "codec"
 
 
 def find_checkpoint(directory: Path, kind: str) -> Path:
@@ -41,15 +46,42 @@ def find_checkpoint(directory: Path, kind: str) -> Path:
     raise UserError(f"{directory}: holds no {kind.upper()} model; looked for {', '.join(str(p) for p in candidates)}")
 
 
-def model_directory(name: str | Path) -> Path:
-    """A run directory, or the folder of a bundled model. Raises UserError when there is no such model."""
+def model_directory(name: str | Path, *, download: bool = False) -> Path:
+    """Return a run directory, the folder of a bundled model, or that of a model of the Hugging Face Hub.
+
+    Args:
+        name: Path, name of a bundled model, or ORGANIZATION/NAME.
+        download: Whether a model of the Hub that is not on this computer is downloaded; nothing else is.
+
+    Raises:
+        UserError: There is no such model.
+    """
     bundled = sorted(path.name for path in BUNDLED.iterdir()) if BUNDLED.is_dir() else []
     if str(name) in bundled:
         return BUNDLED / name
     if Path(name).is_dir():
         return Path(name)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)) and (download or _is_hub_cached(str(name))):
+        return _hub_directory(str(name), download=download)
     known = f"; bundled models: {', '.join(bundled)}" if bundled else ""
-    raise UserError(f"model {str(name)!r}: no such run directory{known}")
+    hub = ", nor is it a model of the Hub that was downloaded (--download)" if str(name).count("/") == 1 else ""
+    raise UserError(f"model {str(name)!r}: no such run directory{hub}{known}")
+
+
+def _is_hub_cached(name: str) -> bool:
+    """Return whether the cache of the Hub has a model."""
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    return (cache / f"models--{name.replace('/', '--')}").is_dir()
+
+
+def _hub_directory(name: str, *, download: bool) -> Path:
+    hub = require("huggingface_hub", "hub")
+    try:
+        return Path(hub.snapshot_download(name, local_files_only=not download))
+    except Exception as error:
+        # The library raises errors of many kinds, of its own and of its HTTP client.
+        raise UserError(f"model {name!r}: {' '.join(str(error).split())[:200]}") from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -96,7 +128,9 @@ def export_model(run: Path, directory: Path, provenance: dict[str, Any]) -> None
     for kind in ("ar", "nar"):
         path = find_checkpoint(run, kind)
         checkpoint = read_checkpoint(path)
-        origin = {"steps": checkpoint["global_step"], "torch": torch.__version__, **provenance}
+        # A model that was exported before tells its steps in its provenance.
+        steps = {"steps": checkpoint["global_step"]} if "global_step" in checkpoint else {}
+        origin = {**steps, "torch": torch.__version__, **provenance}
         write_weights(directory / f"{kind}.safetensors", merged(checkpoint["state_dict"]), origin)
         description = {"hyper_parameters": dict(checkpoint["hyper_parameters"]), "provenance": origin}
         write_text(directory / f"{kind}.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")

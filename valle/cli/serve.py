@@ -24,7 +24,8 @@ def _parser() -> Parser:
     parser.add_argument("--api-key-file", type=Path, help="file with the key that requests to /v1 have to bring")
     parser.add_argument("--cors-origin", action="append", default=[], help="origin of a page that may use the server")
     model = parser.add_argument_group("model")
-    model.add_argument("--model", default="small", help="run directory, or name of a bundled model")
+    model.add_argument("--model", default="small", help="run directory, bundled model, or model of the Hub")
+    model.add_argument("--download", action="store_true", help="download --model ORGANIZATION/NAME from the Hub")
     model.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     model.add_argument("--codec-dir", type=Path, help="folder with the weights of a pretrained codec and decoder")
     model.add_argument("--decoder", choices=["vocos"], help="decode EnCodec's codes with Vocos, as in VALL-E 2")
@@ -92,6 +93,7 @@ def _main() -> None:
         dtype=args.dtype,
         compiled=args.compile,
         watermark=args.watermark,
+        download=args.download,
     )
     engine = ContinuousEngine(tts.ar, max_rows=args.max_running)
     tts.engine = engine

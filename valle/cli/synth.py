@@ -107,7 +107,8 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="small", help="run directory, or name of a bundled model")
+    parser.add_argument("--model", default="small", help="run directory, bundled model, or model of the Hub")
+    parser.add_argument("--download", action="store_true", help="download --model ORGANIZATION/NAME from the Hub")
     parser.add_argument("--codec-dir", type=Path, help="folder with the weights of a pretrained codec and decoder")
     parser.add_argument("--decoder", choices=["vocos"], help="decode EnCodec's codes with Vocos, as in VALL-E 2")
     parser.add_argument(
@@ -180,6 +181,7 @@ def _load(args: argparse.Namespace) -> TTS:
         dtype=args.dtype,
         compiled=args.compile,
         watermark=args.watermark,
+        download=args.download,
     )
     if args.lexicon is not None:
         from valle.text.lexicon import read_lexicon

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from valle import codec
-from valle.checkpoint import find_checkpoint, load_model, model_directory
+from valle.checkpoint import CODEC, find_checkpoint, load_model, model_directory
+from valle.codec.merging import split_name
 from valle.devices import check_device
 from valle.errors import UserError
 from valle.generation.quantization import pack
@@ -23,11 +24,12 @@ def load(
     dtype: str = "float32",
     compiled: bool | None = None,
     watermark: bool = True,
+    download: bool = False,
 ) -> TTS:
     """Load a trained model from its run directory, or a bundled one by name.
 
     Args:
-        name: Run directory, or name of a bundled model ("small").
+        name: Run directory, name of a bundled model ("small"), or ORGANIZATION/NAME of the Hugging Face Hub.
         codec_dir: Folder with the weights of a pretrained codec and decoder.
         device: cpu, cuda or cuda:N.
         decoder: "vocos" decodes EnCodec's codes with Vocos, as in VALL-E 2. None: the codec's own decoder.
@@ -36,12 +38,13 @@ def load(
         compiled: Whether the AR model's decode steps run in code compiled for this machine: by its C++ compiler for the
             CPU, by `torch.compile` for a GPU; saved in `~/.cache/valle`. None: on a CPU that has a compiler.
         watermark: Whether audio carries an inaudible mark, which `valle-eval watermark` detects.
+        download: Whether a model of the Hugging Face Hub is downloaded; otherwise it must have been before.
 
     Raises:
         UserError: There is no such model, codec or device, or the models do not belong together.
     """
     check_device(device)
-    directory = model_directory(name)
+    directory = model_directory(name, download=download)
     paths = {kind: find_checkpoint(directory, kind) for kind in ("ar", "nar")}
     ar, ar_parameters = load_model(paths["ar"])
     nar, nar_parameters = load_model(paths["nar"])
@@ -59,7 +62,7 @@ def load(
         ar=pack(ar, dtype, device, compiled),
         nar=pack(nar, dtype, device),
         nar_prompt_frames=round(prompt_seconds * nar_parameters["frame_rate"]),
-        codec=codec.load(ar_parameters["codec"], codec_dir, decoder),
+        codec=codec.load(_codec_name(directory, ar_parameters["codec"]), codec_dir, decoder),
         vocabulary=Vocabulary(list(ar_parameters["vocabulary"])),
         units=TextUnits(ar_parameters["language"], ar_parameters["bpe"]),
         watermark=watermark,
@@ -70,3 +73,12 @@ def load(
         text_dropout=ar_parameters.get("text_dropout", 0.0) > 0,
         nar_text_dropout=nar_parameters.get("text_dropout", 0.0) > 0,
     )
+
+
+def _codec_name(directory: Path, name: str) -> str:
+    """Return the codec beside an exported model, with its merged frames; else the one that is named."""
+    own = directory / CODEC
+    if not own.is_dir():
+        return name
+    _, factor = split_name(name)
+    return str(own) if factor == 1 else f"{own}:merge{factor}"
