@@ -104,7 +104,7 @@ def test_import_valle_imports_nothing_else() -> None:
     assert not third_party_after("import valle")
 
 
-@pytest.mark.parametrize("command", ["eval", "prepare", "synth", "tokenize"])
+@pytest.mark.parametrize("command", ["eval", "export", "prepare", "serve", "synth", "tokenize", "voice"])
 def test_help_imports_only_the_standard_library(command: str) -> None:
     code = f"import contextlib, sys; from valle.cli.{command} import main; sys.argv[1:] = ['--help']\n"
     assert not third_party_after(f"{code}with contextlib.suppress(SystemExit):\n    main()")

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from valle.cli.common import Parser, run
+from valle.cli.common import Parser, examples, run
 from valle.errors import UserError
 from valle.evaluation.models import ENCODER, ENCODERS, RECOGNIZER, RECOGNIZERS
 from valle.evaluation.score import SYSTEMS
@@ -26,9 +26,10 @@ def _parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = Parser(
         prog="valle-eval",
-        description="Score synthesized speech, compare two systems, score a codec, or detect the watermark.",
-        epilog="`valle-eval TEST WAVS REPORT` is short for `valle-eval score TEST WAVS REPORT`. Each command has a "
-        "--help of its own.",
+        description="Score synthesized speech, compare two systems, score a codec, or detect the watermark. "
+        "`valle-eval TEST WAVS REPORT` is short for `valle-eval score TEST WAVS REPORT`. Each command has a --help of "
+        "its own.",
+        epilog=examples("valle-eval data/test wavs report --model exp", "valle-eval compare report-a report-b"),
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in COMMANDS.values():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from valle.cli import prepare_corpora, prepare_preferences, prepare_selections
-from valle.cli.common import Parser, run
+from valle.cli.common import Parser, examples, run
 from valle.devices import check_seed
 from valle.errors import UserError
 
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 def _parser() -> Parser:
     """The parser of the command; each subcommand sets `function`, which runs it."""
-    parser = Parser(prog="valle-prepare", description="Make, check, repair and split Kaldi data directories.")
+    parser = Parser(
+        prog="valle-prepare",
+        description="Make, check, repair and split Kaldi data directories.",
+        epilog=examples(
+            "valle-prepare libritts LibriTTS data --parts train-clean-100,dev-clean",
+            "valle-prepare validate data/dev-clean",
+        ),
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     prepare_corpora.add_commands(commands)
     _add_checks(commands)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from valle.cli.common import Parser, import_uncollected, log_on_standard_error, run
+from valle.cli.common import Parser, examples, import_uncollected, log_on_standard_error, run
 from valle.cli.synth_checks import check_arguments
 from valle.cli.synthesis_options import add_synthesis_options, read_synthesis_options
 from valle.devices import MAX_SEED
@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="valle-synth", description="Synthesize speech in the voice of a short recording.")
+    parser = Parser(
+        prog="valle-synth",
+        description="Synthesize speech in the voice of a short recording.",
+        epilog=examples(
+            "valle-synth --prompt 3s.wav --text 'Hello there.' -o hello.wav",
+            "valle-synth book.txt --voice clara -o book.m4b --timestamps book.srt",
+        ),
+    )
     _add_input_options(parser)
     _add_model_options(parser)
     add_synthesis_options(parser)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from valle.cli.common import Parser, run
+from valle.cli.common import Parser, examples, run
 from valle.errors import UserError
 from valle.optional import require
 
@@ -15,6 +15,10 @@ def _parser() -> Parser:
         description="Encode the audio of a data directory with a codec and convert its texts to phonemes. "
         "An interrupted run continues when the same command is run again. "
         "Under torchrun or SLURM, each rank writes its own shards.",
+        epilog=examples(
+            "valle-tokenize data/train dump/train --codec small",
+            "valle-tokenize data/train dump/train --codec encodec_24khz --shard-size 5000",
+        ),
     )
     parser.add_argument("data", type=Path, help="Kaldi data directory")
     parser.add_argument("output", type=Path, help="folder of tokens to write")
