@@ -94,6 +94,12 @@ def test_samples_are_those_of_python(server: RunningServer) -> None:
     assert np.abs(samples / 32768 - expected).max() < 1e-3
 
 
+def test_best_of_several_candidates_is_that_of_python(server: RunningServer) -> None:
+    samples, _ = decode(speak(server, response_format="wav", seed=5, attempts=3).content, "wav")
+    expected = valle.load("small").synthesize(TEXT, seed=5, attempts=3).samples
+    assert np.abs(samples / 32768 - expected).max() < 1e-3
+
+
 def test_same_seed_gives_the_same_bytes_whatever_else_is_synthesized(server: RunningServer) -> None:
     alone = speak(server, response_format="wav", seed=3).content
     results: dict[int, bytes] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import numpy as np
@@ -72,3 +73,19 @@ def test_first_chunk_is_ready_while_the_ar_model_still_decodes(tts: TTS, speech:
     rest = [chunk.duration for chunk in stream]
     assert first.duration < 0.5
     assert sum(rest) > 2 * first.duration
+
+
+def test_async_stream_has_the_same_samples_and_can_be_left() -> None:
+    tts = valle.load("small")
+
+    async def read(limit: int | None) -> list[np.ndarray]:
+        pieces = []
+        async for chunk in tts.astream("Good morning to all of you.", seed=2):
+            pieces.append(chunk.samples)
+            if limit is not None and len(pieces) == limit:
+                break
+        return pieces
+
+    expected = np.concatenate([chunk.samples for chunk in tts.stream("Good morning to all of you.", seed=2)])
+    assert np.array_equal(np.concatenate(asyncio.run(read(None))), expected)
+    assert len(asyncio.run(read(1))) == 1

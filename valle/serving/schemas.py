@@ -36,6 +36,9 @@ class SpeechOptions(BaseModel):
     seed: int = Field(default=0, ge=0, le=MAX_SEED, description="the same seed gives the same samples")
     temperature: float = Field(default=1.0, ge=0, le=4, description="0 takes the most likely codes")
     top_p: float | None = Field(default=None, ge=0, le=1, description="default: that of valle-synth")
+    attempts: int = Field(
+        default=1, ge=1, le=8, description="candidates of which the best is selected; audio then comes part by part"
+    )
     language: str | None = Field(default=None, description="espeak-ng language tag of the text")
     pause_sentence: float | None = Field(
         default=None, ge=0, le=60, description="seconds of silence after each sentence"

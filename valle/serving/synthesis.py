@@ -216,4 +216,24 @@ class Synthesizer:
     def speech(self, text: Any, prompt: Prompt, request: SpeechOptions) -> Callable[[], Iterator[SpeechChunk]]:
         """Return what begins the synthesis of a request."""
         options = self.options(request)
-        return lambda: self.tts.stream(text, prompt, seed=request.seed, options=options, language=request.language)
+        if request.attempts == 1:
+            return lambda: self.tts.stream(text, prompt, seed=request.seed, options=options, language=request.language)
+        return lambda: self._parts(text, prompt, request, options)
+
+    def _parts(
+        self, text: Any, prompt: Prompt, request: SpeechOptions, options: SynthesisOptions
+    ) -> Iterator[SpeechChunk]:
+        """Synthesize part by part, each the best of several candidates."""
+        begin = 0.0
+        for speech in self.tts.synthesize_long(
+            text,
+            prompt,
+            seed=request.seed,
+            options=options,
+            language=request.language,
+            parts_at_once=1,
+            attempts=request.attempts,
+        ):
+            words = None if speech.words is None else [word.shifted(begin) for word in speech.words]
+            begin += speech.audio.duration
+            yield SpeechChunk(speech.audio.samples, speech.audio.sample_rate, words, speech.codes)

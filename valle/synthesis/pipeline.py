@@ -6,6 +6,7 @@ Over 300 lines, since it documents the public interface.
 from __future__ import annotations
 
 import asyncio
+import threading
 import warnings
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -409,6 +410,7 @@ class TTS:
         language: str | None = None,
         voice: str | None = None,
         first_part: int = 0,
+        parts_at_once: int = PARTS_AT_ONCE,
         **changes: Any,
     ) -> Iterator[Speech]:
         """Synthesize a text of any length in bounded memory; the results joined are what `synthesize` returns.
@@ -422,10 +424,11 @@ class TTS:
             language: See `synthesize`.
             voice: See `synthesize`.
             first_part: Number of parts that are left out at the beginning, since they were synthesized before.
+            parts_at_once: Parts that are decoded together.
             **changes: Single fields of `options`.
 
         Yields:
-            The speech of each part of the text with the pause after it, `PARTS_AT_ONCE` decoded together.
+            The speech of each part of the text with the pause after it.
 
         Raises:
             UserError: The text, the prompt or the seed cannot be used.
@@ -442,7 +445,7 @@ class TTS:
         decoder = self._decoder()
         planned = _with_last(text_parts(self, text, resolved, options, language))
         numbered = islice(enumerate(planned), first_part, None)
-        while window := list(islice(numbered, PARTS_AT_ONCE)):
+        while window := list(islice(numbered, parts_at_once)):
             jobs = [make_job(self, part, resolved, text=0, number=n, seed=seed) for n, (part, _) in window]
             for job, (number, (_, last)), (decoded,) in zip(
                 jobs, window, decoder.decode(jobs, options, attempts), strict=True
@@ -531,11 +534,22 @@ class TTS:
             See `stream`.
         """
         chunks = self.stream(text, *args, **options)
+        lock = threading.Lock()
+
+        def advance() -> SpeechChunk | None:
+            with lock:
+                return next(chunks, None)
+
+        def close() -> None:
+            # A task that was cancelled does not wait for the chunk that a thread is still computing.
+            with lock:
+                chunks.close()  # type: ignore[attr-defined]
+
         try:
-            while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+            while (chunk := await asyncio.to_thread(advance)) is not None:
                 yield chunk
         finally:
-            chunks.close()  # type: ignore[attr-defined]
+            await asyncio.shield(asyncio.to_thread(close))
 
     def watermarked(self, samples: np.ndarray) -> Audio:
         """Return decoded samples, (time,) float32, as audio: marked, unless `watermark` is off."""

@@ -336,7 +336,7 @@ async function synthesize() {
   speech?.pause();
   const options = {
     model: models[0].id, input: $("text").value, voice: $("voice").value, speed: Number($("speed").value),
-    seed: Number($("seed").value), temperature: Number($("temperature").value),
+    seed: Number($("seed").value), temperature: Number($("temperature").value), attempts: Number($("attempts").value),
   };
   controller = new AbortController();
   $("synthesize").disabled = true;
@@ -568,8 +568,8 @@ on("theme", "click", () => {
   const dark = getComputedStyle(document.documentElement).colorScheme === "dark" || (!document.documentElement.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
   setTheme(dark ? "light" : "dark");
 });
-for (const id of ["temperature", "speed"]) {
-  on(id, "input", () => ($(`${id}-value`).textContent = Number($(id).value).toFixed(id === "speed" ? 2 : 1)));
+for (const [id, digits] of [["temperature", 1], ["speed", 2], ["attempts", 0]]) {
+  on(id, "input", () => ($(`${id}-value`).textContent = Number($(id).value).toFixed(digits)));
 }
 const count = () => ($("count").textContent = `${[...$("text").value].length} characters.`);
 on("text", "input", count);
