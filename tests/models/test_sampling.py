@@ -9,7 +9,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from valle.models.sampling import Sampling, filter_logits, sample, sample_inverse_cdf
+from valle.models.sampling import NARSampling, Sampling, filter_logits, sample, sample_inverse_cdf
 
 
 def pick(probabilities: list[float], uniform: float) -> int:
@@ -133,3 +133,11 @@ def test_option_out_of_range_is_named(wrong: dict[str, Any]) -> None:
     (name,) = wrong
     with pytest.raises(ValueError, match=name):
         Sampling(**wrong)
+
+
+@pytest.mark.parametrize("temperature", [-1.0, 5e-324, 1e-30, 9e-4])
+def test_temperatures_without_a_distribution_are_refused(temperature: float) -> None:
+    with pytest.raises(ValueError, match=r"must be 0 or at least 0\.001"):
+        Sampling(temperature=temperature)
+    with pytest.raises(ValueError, match=r"must be 0 or at least 0\.001"):
+        NARSampling(temperature=temperature)

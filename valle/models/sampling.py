@@ -11,6 +11,8 @@ from torch import Tensor
 RASReading = Literal["text", "formula"]
 # Default of synthesis; with all of the distribution, small models make more word errors.
 SPEECH_TOP_P = 0.7
+# Logits divided by less are infinite, so that there is no distribution to sample from.
+MIN_TEMPERATURE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class Sampling:
         Raises:
             ValueError: A value is out of range.
         """
-        if self.temperature < 0:
-            raise ValueError(f"temperature {self.temperature} must not be negative")
+        if self.temperature < 0 or 0 < self.temperature < MIN_TEMPERATURE:
+            raise ValueError(f"temperature {self.temperature} must be 0 or at least {MIN_TEMPERATURE}")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k {self.top_k} must be at least 1")
         if not 0 <= self.top_p <= 1:
@@ -90,8 +92,8 @@ class NARSampling:
         Raises:
             ValueError: A value is out of range.
         """
-        if self.temperature is not None and self.temperature < 0:
-            raise ValueError(f"NAR temperature {self.temperature} must not be negative")
+        if self.temperature is not None and (self.temperature < 0 or 0 < self.temperature < MIN_TEMPERATURE):
+            raise ValueError(f"NAR temperature {self.temperature} must be 0 or at least {MIN_TEMPERATURE}")
         if not 0 <= self.stages <= 7:
             raise ValueError(f"NAR stages {self.stages} must be 0 to 7")
         if self.prompt_seconds is not None and self.prompt_seconds <= 0:

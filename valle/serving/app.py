@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
 from valle.serving.body_limit import BodyLimit
@@ -130,7 +130,7 @@ def _add_status(app: FastAPI, synthesizer: Synthesizer, settings: Settings) -> N
         status = "draining" if synthesizer.draining else "ready"
         return JSONResponse({"status": status}, 503 if synthesizer.draining else 200)
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Return the measures for Prometheus."""
         return Response(synthesizer.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -28,7 +28,7 @@ class VoiceObject(BaseModel):
 class SpeechOptions(BaseModel):
     """How speech is synthesized. All but the first three fields are not in OpenAI's API."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     voice: str | VoiceObject | None = Field(default=None, description="name of a voice; default: the default voice")
     response_format: Format = Field(default="mp3", description="pcm: 16 bits, 24 kHz, mono, without header")

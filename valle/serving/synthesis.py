@@ -97,14 +97,18 @@ class Synthesizer:
         return self._prompts[name, modified], warnings
 
     def options(self, request: SpeechOptions) -> SynthesisOptions:
-        """Return the options of a request."""
+        """Return the options of a request. Raises RequestError where they are out of range."""
         top_p = SPEECH_TOP_P if request.top_p is None else request.top_p
-        return SynthesisOptions(
-            sampling=Sampling(temperature=request.temperature, top_p=top_p),
-            speed=request.speed,
-            pause_sentence=request.pause_sentence,
-            pause_paragraph=request.pause_paragraph,
-        )
+        try:
+            return SynthesisOptions(
+                sampling=Sampling(temperature=request.temperature, top_p=top_p),
+                speed=request.speed,
+                pause_sentence=request.pause_sentence,
+                pause_paragraph=request.pause_paragraph,
+                attempts=request.attempts,
+            )
+        except ValueError as error:
+            raise RequestError(400, str(error)) from error
 
     def check_text(self, text: str) -> None:
         """Raise RequestError for a text that is too long."""
@@ -232,7 +236,6 @@ class Synthesizer:
             options=options,
             language=request.language,
             parts_at_once=1,
-            attempts=request.attempts,
         ):
             words = None if speech.words is None else [word.shifted(begin) for word in speech.words]
             begin += speech.audio.duration
