@@ -96,6 +96,20 @@ def test_requests_that_do_not_fit_are_decoded_by_themselves(alone: TTS) -> None:
         engine.close()
 
 
+def test_stream_outside_of_the_batch_does_not_hold_others_up_while_nobody_reads_it(alone: TTS, shared: TTS) -> None:
+    # A window that is longer than the engine's.
+    sampling = Sampling(top_p=0.7, ras_window=20)
+    chunks = shared.stream(TEXTS[1], seed=1, sampling=sampling)
+    samples = [next(chunks).samples]
+    others: list[np.ndarray] = []
+    thread = threading.Thread(target=lambda: others.append(shared.synthesize(TEXTS[0]).samples), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert np.array_equal(others[0], alone.synthesize(TEXTS[0]).samples)
+    samples += [chunk.samples for chunk in chunks]
+    assert np.array_equal(np.concatenate(samples), streamed(alone, TEXTS[1], 1, sampling))
+
+
 def test_closed_engine_refuses_requests(shared: TTS) -> None:
     engine = shared.engine
     assert isinstance(engine, ContinuousEngine)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import os
 from pathlib import Path
 
@@ -42,17 +41,9 @@ def _parser() -> Parser:
     return parser
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether an address is this computer's own."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _read_key(args: argparse.Namespace) -> str | None:
+    from valle.serving.origin import is_loopback
+
     if args.api_key_file is None:
         if not is_loopback(args.host):
             raise UserError(
@@ -72,11 +63,11 @@ def _main() -> None:
             raise UserError(f"--{name.replace('_', '-')} {getattr(args, name)}: must be greater than 0")
     if args.max_queue < 0 or not 0 <= args.port < 65536:
         raise UserError("--max-queue and --port must not be negative, and --port at most 65535")
-    key = _read_key(args)
     uvicorn = require("uvicorn", "serve")
     require("fastapi", "serve")
     require("multipart", "serve")
     require("prometheus_client", "serve")
+    key = _read_key(args)
     import_uncollected("valle.synthesis")
     from valle.generation.continuous import ContinuousEngine
     from valle.serving.app import create_app
@@ -105,11 +96,13 @@ def _main() -> None:
         upload=args.max_upload,
     )
     name = Path(args.model).name if os.path.isdir(args.model) else args.model
-    app = create_app(Synthesizer(tts, engine, limits), Settings(model=name, api_key=key, cors_origins=args.cors_origin))
-    config = uvicorn.Config(
-        app, host=args.host, port=args.port, log_level="warning", timeout_graceful_shutdown=args.grace
-    )
-    Server(config).run()
+    synthesizer = Synthesizer(tts, engine, limits)
+    app = create_app(synthesizer, Settings(model=name, api_key=key, cors_origins=args.cors_origin))
+    config = uvicorn.Config(app, host=args.host, port=args.port, log_level="warning")
+    try:
+        Server(config, synthesizer, args.grace).run()
+    finally:
+        engine.close()
 
 
 def main() -> None:

@@ -123,8 +123,7 @@ class ContinuousEngine:
     ) -> Iterator[GenerationOutput]:
         """Decode the first candidate of a request, see `valle.generation.engine.stream`."""
         if not self._fits(request, sampling, make_guide):
-            with self._model_lock:
-                yield from self._local.stream(request, sampling, every, make_guide)
+            yield from self._stream_alone(request, sampling, every, make_guide)
             return
         request = replace(request, seeds=request.seeds[:1], sampling=sampling)
         job = self._submit(request, max(1, every // self.model.group_size))
@@ -136,6 +135,21 @@ class ContinuousEngine:
                     return
         finally:
             self._abandon(job)
+
+    def _stream_alone(
+        self, request: GenerationRequest, sampling: Sampling, every: int, make_guide: MakeGuide | None
+    ) -> Iterator[GenerationOutput]:
+        """Decode a request that does not fit into the batch, and let the batch go on while its outputs are read."""
+        cancelled = self._cancelled()
+        outputs = self._local.stream(request, sampling, every, make_guide)
+        while True:
+            if cancelled.is_set() or self._closed:
+                raise CancelledError("the request was cancelled, or the engine was closed")
+            with self._model_lock:
+                output = next(outputs)
+            yield output
+            if output.ended:
+                return
 
     def close(self) -> None:
         """Cancel all requests and end the thread."""
@@ -158,13 +172,18 @@ class ContinuousEngine:
         )
 
     def _submit(self, request: GenerationRequest, every: int | None) -> _Job:
-        job = _Job(request, every, getattr(self._thread_state, "cancelled", None) or threading.Event())
+        job = _Job(request, every, self._cancelled())
         with self._changed:
             if self._closed:
                 raise CancelledError("the engine is closed")
             self._waiting.append(job)
             self._changed.notify()
         return job
+
+    def _cancelled(self) -> threading.Event:
+        """Return the event that ends the requests of this thread."""
+        event: threading.Event = getattr(self._thread_state, "cancelled", None) or threading.Event()
+        return event
 
     def _next_output(self, job: _Job) -> tuple[int, GenerationOutput]:
         output = job.outputs.get()

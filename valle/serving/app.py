@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from valle.serving.body_limit import BodyLimit
 from valle.serving.errors import RequestError
+from valle.serving.origin import OwnOrigin
 from valle.serving.settings import Settings
 from valle.serving.speech import add_speech_routes
 from valle.serving.synthesis import Synthesizer
@@ -38,20 +38,15 @@ def create_app(synthesizer: Synthesizer, settings: Settings) -> FastAPI:
         synthesizer: Synthesizes for its clients.
         settings: Its settings.
     """
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        synthesizer.draining = True
-
     # The pages that document the routes would load scripts from elsewhere; /openapi.json describes them.
     app = FastAPI(
         title="valle",
         description="Text-to-speech with neural codec language models.",
-        lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
     )
+    if settings.api_key is None:
+        app.add_middleware(OwnOrigin, origins=settings.cors_origins)
     app.add_middleware(BodyLimit, json_bytes=20 * synthesizer.limits.characters, upload_bytes=synthesizer.limits.upload)
     if settings.cors_origins:
         app.add_middleware(
@@ -94,6 +89,11 @@ def _add_errors(app: FastAPI) -> None:
             str(error.detail) if error.status_code != 404 else f"there is no {request.url.path}; see /openapi.json"
         )
         return RequestError(error.status_code, message, headers=dict(error.headers or {})).response()
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, error: Exception) -> JSONResponse:
+        # Its traceback is logged; it tells the client nothing.
+        return RequestError(500, f"the synthesis failed ({type(error).__name__}); the server's log has more").response()
 
 
 def _has_key(header: str | None, key: str | None) -> bool:

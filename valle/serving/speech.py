@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import aclosing
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import Response, StreamingResponse
 
 from valle.serving.encoding import MEDIA_TYPES, AudioEncoder
@@ -16,10 +18,12 @@ from valle.serving.errors import RequestError
 from valle.serving.schemas import OPENAI_MODELS, BatchItem, BatchRequest, SpeechRequest
 from valle.serving.settings import Settings
 from valle.serving.synthesis import Synthesizer
-from valle.synthesis.prompt import Prompt
 from valle.synthesis.speech import SpeechChunk
 
-REFUSED = (400, 401, 404, 413, 429, 503)
+# Status of a request whose client has left; it is seen in /metrics only.
+CLIENT_LEFT = 499
+Result = TypeVar("Result")
+REFUSED = (400, 401, 403, 404, 413, 429, 503)
 
 
 def _check_model(model: str | None, settings: Settings) -> None:
@@ -45,16 +49,16 @@ def add_speech_routes(app: FastAPI, synthesizer: Synthesizer, settings: Settings
         response_class=StreamingResponse,
         responses={200: {"description": "audio as it is synthesized", "content": audio}, **refused},
     )
-    async def speech(request: SpeechRequest) -> Response:
+    async def speech(request: SpeechRequest, http: Request) -> Response:
         """Synthesize a text; audio is sent while the rest is still being synthesized."""
         _check_model(request.model, settings)
         synthesizer.check_text(request.input)
         prompt, warnings = synthesizer.resolve_voice(request.voice_name)
         if request.instructions:
             warnings.append("instructions are ignored")
-        chunks = _in_slot(synthesizer, request, prompt)
+        chunks = synthesizer.stream(synthesizer.speech(request.input, prompt, request))
         # What is refused is refused before the status is sent.
-        first = await anext(chunks, None)
+        first = await unless_left(http, _first(chunks))
         headers = _warning_headers(warnings)
         if request.stream_format == "sse":
             events = _events(synthesizer, request, first, chunks)
@@ -63,43 +67,76 @@ def add_speech_routes(app: FastAPI, synthesizer: Synthesizer, settings: Settings
         return StreamingResponse(content, media_type=MEDIA_TYPES[request.response_format], headers=headers)
 
     @app.post("/v1/audio/speech/batch", responses=refused)
-    async def batch(request: BatchRequest) -> dict[str, Any]:
+    async def batch(request: BatchRequest, http: Request) -> dict[str, Any]:
         """Synthesize several texts; each has a result or an error of its own."""
         _check_model(request.model, settings)
         results = []
         for index, item in enumerate(request.items):
             try:
-                result = await _batch_result(synthesizer, request.merged(item))
+                result = await unless_left(http, _batch_result(synthesizer, request.merged(item)))
                 results.append({"index": index, "status": "success", **result})
             except RequestError as error:
-                if error.status in (429, 503):
+                if error.status in (429, CLIENT_LEFT, 503):
                     raise
                 results.append({"index": index, "status": "error", **error.body()})
         succeeded = sum(result["status"] == "success" for result in results)
         return {"results": results, "total": len(results), "succeeded": succeeded, "failed": len(results) - succeeded}
 
 
-async def _in_slot(synthesizer: Synthesizer, request: SpeechRequest, prompt: Prompt) -> AsyncIterator[SpeechChunk]:
-    async with synthesizer.slot():
-        async for chunk in synthesizer.stream(synthesizer.speech(request.input, prompt, request)):
-            yield chunk
+async def unless_left(http: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """Return the result of some work, which is cancelled when the client of a request leaves.
+
+    Args:
+        http: The request.
+        work: What is done for it before its response begins.
+
+    Raises:
+        RequestError: The client has left.
+    """
+
+    async def wait_until_left() -> None:
+        # `Request.is_disconnected` never becomes true behind a middleware that is a function.
+        while (await http.receive())["type"] != "http.disconnect":
+            pass
+
+    task = asyncio.create_task(work)
+    left = asyncio.create_task(wait_until_left())
+    try:
+        await asyncio.wait({task, left}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise RequestError(CLIENT_LEFT, "the client has left")
+    finally:
+        task.cancel()
+        left.cancel()
+
+
+async def _first(chunks: AsyncIterator[SpeechChunk]) -> SpeechChunk | None:
+    return await anext(chunks, None)
 
 
 async def _encoded(
-    synthesizer: Synthesizer, request: SpeechRequest, first: SpeechChunk | None, chunks: AsyncIterator[SpeechChunk]
+    synthesizer: Synthesizer,
+    request: SpeechRequest,
+    first: SpeechChunk | None,
+    chunks: AsyncGenerator[SpeechChunk, None],
 ) -> AsyncIterator[bytes]:
     """Encode a stream."""
     encoder = AudioEncoder(request.response_format, synthesizer.tts.codec.sample_rate)
-    if first is not None:
-        yield encoder.encode(first.samples)
-    async for chunk in chunks:
-        if data := encoder.encode(chunk.samples):
-            yield data
-    yield encoder.finish()
+    async with aclosing(chunks):
+        if first is not None:
+            yield encoder.encode(first.samples)
+        async for chunk in chunks:
+            if data := encoder.encode(chunk.samples):
+                yield data
+        yield encoder.finish()
 
 
 async def _events(
-    synthesizer: Synthesizer, request: SpeechRequest, first: SpeechChunk | None, chunks: AsyncIterator[SpeechChunk]
+    synthesizer: Synthesizer,
+    request: SpeechRequest,
+    first: SpeechChunk | None,
+    chunks: AsyncGenerator[SpeechChunk, None],
 ) -> AsyncIterator[str]:
     """Encode a stream as server-sent events."""
     encoder = AudioEncoder(request.response_format, synthesizer.tts.codec.sample_rate)
@@ -117,9 +154,10 @@ async def _events(
         if first is not None:
             seconds += first.duration
             yield delta(encoder.encode(first.samples), first)
-        async for chunk in chunks:
-            seconds += chunk.duration
-            yield delta(encoder.encode(chunk.samples), chunk)
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                seconds += chunk.duration
+                yield delta(encoder.encode(chunk.samples), chunk)
         if data := encoder.finish():
             yield delta(data, None)
     except RequestError as error:
@@ -140,8 +178,8 @@ async def _batch_result(synthesizer: Synthesizer, item: BatchItem) -> dict[str, 
     data = b""
     words: list[dict[str, Any]] = []
     seconds = 0.0
-    async with synthesizer.slot():
-        async for chunk in synthesizer.stream(synthesizer.speech(item.input, prompt, item)):
+    async with aclosing(synthesizer.stream(synthesizer.speech(item.input, prompt, item))) as chunks:
+        async for chunk in chunks:
             data += encoder.encode(chunk.samples)
             words += [asdict(word) for word in chunk.words or []]
             seconds += chunk.duration

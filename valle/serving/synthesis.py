@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import CancelledError as FutureCancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,7 +63,7 @@ class Synthesizer:
     running: int = 0
     waiting: int = 0
     draining: bool = False
-    _prompts: dict[tuple[str, float], Prompt] = field(default_factory=dict)
+    _prompts: dict[str, tuple[float, Prompt]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Create what requests wait for."""
@@ -89,12 +89,12 @@ class Synthesizer:
         if name not in available:
             raise RequestError(400, f"voice {name!r} does not exist; use one of {', '.join(available)}", "voice")
         modified = voice_path(name).stat().st_mtime if name in saved else 0.0
-        if (name, modified) not in self._prompts:
+        if name not in self._prompts or self._prompts[name][0] != modified:
             try:
-                self._prompts[name, modified] = self.tts.voice(name)
+                self._prompts[name] = (modified, self.tts.voice(name))
             except UserError as error:
                 raise RequestError(400, str(error), "voice") from error
-        return self._prompts[name, modified], warnings
+        return self._prompts[name][1], warnings
 
     def options(self, request: SpeechOptions) -> SynthesisOptions:
         """Return the options of a request. Raises RequestError where they are out of range."""
@@ -121,7 +121,7 @@ class Synthesizer:
             )
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
+    async def _slot(self) -> AsyncIterator[None]:
         """Wait for the right to synthesize.
 
         Raises:
@@ -145,8 +145,8 @@ class Synthesizer:
             self.running -= 1
             self._slots.release()
 
-    async def stream(self, make_chunks: Callable[[], Iterator[SpeechChunk]]) -> AsyncIterator[SpeechChunk]:
-        """Run a synthesis in a thread; when the result is closed, its slot in the batch is free at once.
+    async def stream(self, make_chunks: Callable[[], Iterator[SpeechChunk]]) -> AsyncGenerator[SpeechChunk, None]:
+        """Wait in the queue, then synthesize; when the result is closed, its slot in the batch is free at once.
 
         Args:
             make_chunks: Begins the synthesis.
@@ -155,12 +155,20 @@ class Synthesizer:
             Its chunks.
 
         Raises:
-            RequestError: The text cannot be synthesized, or it took too long.
+            RequestError: Too many requests wait, the server ends, the text cannot be synthesized, or it took too long.
         """
+        begin = time.monotonic()
+        async with self._slot(), aclosing(self._run(make_chunks, begin)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _run(
+        self, make_chunks: Callable[[], Iterator[SpeechChunk]], begin: float
+    ) -> AsyncGenerator[SpeechChunk, None]:
+        """Run a synthesis in a thread, see `stream`; `begin` is when the request came."""
         loop = asyncio.get_running_loop()
         chunks: asyncio.Queue[SpeechChunk | Exception | None] = asyncio.Queue(MAX_CHUNKS)
         cancelled = threading.Event()
-        begin = time.monotonic()
 
         def put(item: SpeechChunk | Exception | None) -> None:
             future = asyncio.run_coroutine_threadsafe(chunks.put(item), loop)
@@ -186,7 +194,8 @@ class Synthesizer:
             except Exception as error:
                 put(error)
 
-        thread = threading.Thread(target=work, name="valle-request", daemon=True)
+        # It ends soon after `cancelled` is set; a daemon could be stopped amid native code, which aborts the process.
+        thread = threading.Thread(target=work, name="valle-request")
         thread.start()
         first = True
         seconds = 0.0

@@ -12,6 +12,7 @@ import asyncio
 import json
 import queue
 from collections.abc import Iterator
+from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
 
@@ -120,10 +121,13 @@ async def _write_audio(socket: WebSocket, synthesizer: Synthesizer, config: Sess
     rate = PCM_RATE if config.response_format == "pcm" else synthesizer.tts.codec.sample_rate
     encoder = AudioEncoder(config.response_format, synthesizer.tts.codec.sample_rate)
     seconds = 0.0
-    async with synthesizer.slot():
-        start = {"type": "audio.start", "format": config.response_format, "sample_rate": rate}
-        await socket.send_text(json.dumps(start))
-        async for chunk in synthesizer.stream(begin):
+    started = False
+    async with aclosing(synthesizer.stream(begin)) as chunks:
+        async for chunk in chunks:
+            if not started:
+                start = {"type": "audio.start", "format": config.response_format, "sample_rate": rate}
+                await socket.send_text(json.dumps(start))
+                started = True
             seconds += chunk.duration
             if data := encoder.encode(chunk.samples):
                 await socket.send_bytes(data)
