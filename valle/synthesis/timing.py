@@ -18,6 +18,8 @@ from valle.text.encoded import EncodedText
 # Characters of a line of subtitles, and lines of a subtitle.
 LINE = 42
 LINES = 2
+# Seconds of silence within a subtitle.
+MAX_GAP = 0.6
 SUFFIXES = (".json", ".srt", ".vtt")
 # Seconds between the end of the codes of an unfinished part and words whose times are final.
 MARGIN = 0.3
@@ -154,7 +156,7 @@ def write_timestamps(path: Path, words: Sequence[TimedWord] | None) -> None:
 
 
 def subtitles(words: Sequence[TimedWord]) -> list[TimedWord]:
-    """Group words into subtitles of at most `LINES` lines of `LINE` characters; each sentence begins a new one."""
+    """Group words into subtitles of at most `LINES` lines; each begins after a sentence or a pause."""
     cues: list[TimedWord] = []
     lines: list[str] = []
     begin = 0
@@ -165,9 +167,10 @@ def subtitles(words: Sequence[TimedWord]) -> list[TimedWord]:
         else:
             lines.append(word.text)
         following = words[index + 1].text if index + 1 < len(words) else None
+        pauses = following is not None and words[index + 1].start - word.end > MAX_GAP
         ends_sentence = word.text.rstrip("\"'”’)")[-1:] in ".?!"
         is_full = following is not None and len(lines) == LINES and len(lines[-1]) + 1 + len(following) > LINE
-        if following is None or ends_sentence or is_full:
+        if following is None or ends_sentence or pauses or is_full:
             cues.append(TimedWord("\n".join(lines), words[begin].start, word.end))
             lines = []
             begin = index + 1
