@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from socket import SHUT_RDWR
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.serving.conftest import RunningServer
 
 
-def open_socket(server: RunningServer) -> ClientConnection:
-    return connect(server.v1.replace("http", "ws") + "/audio/speech/stream")
+def open_socket(server: RunningServer, compression: str | None = "deflate") -> ClientConnection:
+    return connect(server.v1.replace("http", "ws") + "/audio/speech/stream", compression=compression)
 
 
 def receive_utterance(socket: ClientConnection) -> tuple[list[dict[str, Any]], bytes]:
@@ -54,6 +57,8 @@ def test_one_connection_has_many_utterances_and_survives_errors(server: RunningS
         assert "is not known" in json.loads(socket.recv())["error"]["message"]
         socket.send(json.dumps({"type": "session.config", "speed": 9}))
         assert json.loads(socket.recv())["error"]["message"].startswith("speed: ")
+        socket.send(json.dumps({"type": "input.text", "text": "x" * 20_001}))
+        assert "20001 characters, at most 20000" in json.loads(socket.recv())["error"]["message"]
         for text in ("Hello there.", "[pause] x", "Good morning."):
             socket.send(json.dumps({"type": "input.text", "text": text}))
             socket.send(json.dumps({"type": "input.done"}))
@@ -77,3 +82,27 @@ def test_client_that_leaves_in_the_middle_frees_its_slot(server: RunningServer) 
             return
         time.sleep(0.1)
     pytest.fail("the slot is still taken")
+
+
+def test_text_that_arrives_much_faster_than_it_is_spoken_is_not_buffered(server: RunningServer) -> None:
+    piece = json.dumps({"type": "input.text", "text": "It is a long story. " * 900})
+    # Compressed, all of it would fit into the buffers of the connection.
+    with open_socket(server, compression=None) as socket:
+        sent = 0
+
+        def send() -> None:
+            nonlocal sent
+            try:
+                for _ in range(3000):
+                    socket.send(piece)
+                    sent += 1
+            except ConnectionClosed:
+                return
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        thread.join(4)
+        assert thread.is_alive()
+        assert sent < 2000
+        socket.socket.shutdown(SHUT_RDWR)
+        thread.join(10)

@@ -115,7 +115,7 @@ class Synthesizer:
         if len(text) > self.limits.characters:
             raise RequestError(
                 400,
-                f"input has {len(text)} characters, at most {self.limits.characters} are taken; send it in pieces, or "
+                f"input has {len(text)} characters, at most {self.limits.characters} are taken; send it in pieces "
                 "over the WebSocket",
                 "input",
             )

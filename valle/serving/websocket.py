@@ -24,6 +24,8 @@ from valle.serving.errors import RequestError
 from valle.serving.schemas import SessionConfig
 from valle.serving.synthesis import Synthesizer
 
+# Messages of text that wait to be read; then no more are received.
+MAX_PIECES = 64
 # Seconds without a message from a client whose text is not complete.
 MAX_IDLE = 60.0
 
@@ -88,7 +90,7 @@ async def _utterance(
     """Synthesize a text while it arrives."""
     prompt, _ = synthesizer.resolve_voice(config.voice_name)
     pieces = _Pieces()
-    reader = asyncio.create_task(_read_pieces(socket, pieces, message))
+    reader = asyncio.create_task(_read_pieces(socket, synthesizer, pieces, message))
     writer = asyncio.create_task(_write_audio(socket, synthesizer, config, synthesizer.speech(pieces, prompt, config)))
     try:
         done, _ = await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_EXCEPTION)
@@ -101,7 +103,7 @@ async def _utterance(
         await asyncio.gather(reader, writer, return_exceptions=True)
 
 
-async def _read_pieces(socket: WebSocket, pieces: _Pieces, message: dict[str, Any]) -> None:
+async def _read_pieces(socket: WebSocket, synthesizer: Synthesizer, pieces: _Pieces, message: dict[str, Any]) -> None:
     """Pass text on until it is complete."""
     while True:
         if message.get("type") == "input.done":
@@ -109,7 +111,10 @@ async def _read_pieces(socket: WebSocket, pieces: _Pieces, message: dict[str, An
             return
         if message.get("type") != "input.text" or not isinstance(message.get("text"), str):
             raise RequestError(400, 'expected {"type": "input.text", "text": "..."} or {"type": "input.done"}', "type")
+        synthesizer.check_text(message["text"])
         pieces.queue.put(message["text"])
+        while pieces.queue.qsize() >= MAX_PIECES:
+            await asyncio.sleep(0.05)
         try:
             message = await asyncio.wait_for(_receive(socket), MAX_IDLE)
         except asyncio.TimeoutError:
