@@ -12,11 +12,12 @@ from tests.serving.conftest import RunningServer
 
 
 @pytest.mark.slow
-def test_no_request_is_a_server_error_or_has_an_undocumented_answer(server: RunningServer) -> None:
+def test_no_request_is_a_server_error_or_has_an_undocumented_answer(server: RunningServer, tmp_path: Path) -> None:
     program = Path(sys.executable).with_name("schemathesis")
     checks = "not_a_server_error,status_code_conformance,content_type_conformance"
     options = ["--max-examples", "5", "--phases", "fuzzing", "--checks", checks, "--request-timeout", "120"]
-    done = subprocess.run([program, "run", f"{server.url}/openapi.json", *options], capture_output=True, text=True)
+    command = [program, "run", f"{server.url}/openapi.json", *options]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-3000:]
 
 
