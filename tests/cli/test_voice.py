@@ -91,6 +91,18 @@ def test_hostile_files_are_one_line(speech: Path, tmp_path: Path, home: Path) ->
         "no recording": lambda: write({k: v for k, v in good.items() if k != "recording"}),
         "recording that is none": lambda: write({**good, "recording": torch.zeros(100, dtype=torch.uint8)}),
         "text that is none": lambda: write(good, text=5),
+        "escape sequences": lambda: write(good, consent="\x1b[2Jgone\nclara\tbundled"),
+        "codes that are no integers": lambda: write({**good, "codes.untranscribed": torch.zeros(5, 8)}),
+        "an hour of codes": lambda: write({**good, "codes.untranscribed": torch.zeros(180_000, 8).short()}),
+        "deep metadata": lambda: save_file(good, path, {"format": metadata["format"], "voice": "[" * 100_000}),
+        "seconds beyond all numbers": lambda: save_file(
+            good,
+            path,
+            {
+                "format": metadata["format"],
+                "voice": json.dumps({**description, "seconds": 0}).replace(": 0", ": 1" + "0" * 400),
+            },
+        ),
         "name that leaves the folder": lambda: write(good, name="../../evil"),
         "no metadata": lambda: save_file(good, path),
         "no safetensors": lambda: path.write_bytes(b"\xff" * 500),

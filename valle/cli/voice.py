@@ -99,7 +99,11 @@ def _add(args: argparse.Namespace) -> None:
     tts = load(args.model)
     if args.language is not None:
         tts.check_language(args.language)
-    text = args.text if args.text is not None else _transcribe(args.recording)
+    text = args.text
+    if text is None and (args.language or tts.units.language).startswith("en"):
+        text = _transcribe(args.recording)
+    elif text is None:
+        print(f"{args.recording}: saved without a text: recordings in English only are transcribed", file=sys.stderr)
     with log_on_standard_error():
         voice = tts.save_voice(args.name, args.recording, text, args.language, args.consent, replace=args.replace)
     for problem in voice.problems:

@@ -35,6 +35,8 @@ from valle.synthesis.prompt import MAX_PROMPT, Prompt
 SUFFIX = ".safetensors"
 FORMAT = "valle-voice-1"
 MAX_BYTES = 20_000_000
+# Of the codes of a prompt: `MAX_PROMPT` seconds at 100 hertz.
+MAX_FRAMES = 3000
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 
 
@@ -169,9 +171,9 @@ def new_voice(
     check_name(name)
     return SavedVoice(
         name=name,
-        text=text,
+        text=" ".join(text.split()),
         language=language,
-        consent=consent,
+        consent=" ".join(consent.split()),
         problems=problems or [],
         seconds=recording[1],
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -211,22 +213,27 @@ def read_voice(path: Path, name: str | None = None) -> SavedVoice:
                 raise UserError(f"{path}: is no voice of valle, or of another version; save it with valle-voice export")
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         return _checked_voice(json.loads(metadata["voice"]), tensors, name)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise UserError(f"{path}: is no voice of valle, or damaged; save it with valle-voice export") from error
 
 
 def _checked_voice(description: dict[str, object], tensors: dict[str, Tensor], name: str | None) -> SavedVoice:
     """Return a voice whose parts have the right types, shapes and ranges. Raises ValueError or UserError."""
     recording = tensors.pop("recording")
+    if recording.dtype != torch.uint8 or any(value.dtype != torch.int16 for value in tensors.values()):
+        raise ValueError
     codes = {key.removeprefix("codes."): value.long() for key, value in tensors.items()}
-    strings = all(isinstance(description[key], str) for key in ("name", "text", "consent", "created", "codec"))
     problems = description["problems"]
-    if not strings or not isinstance(problems, list) or recording.dtype != torch.uint8:
+    texts = [description[key] for key in ("name", "text", "consent", "created", "codec")]
+    if not isinstance(problems, list) or not all(isinstance(text, str) for text in (*texts, *problems)):
+        raise ValueError
+    # Control characters would change what a terminal shows of other voices.
+    if not all(str(text).isprintable() for text in (*texts, *problems)):
         raise ValueError
     for mode, value in codes.items():
         if mode not in ("untranscribed", "transcribed") or value.ndim != 2 or value.shape[1] != 8:
             raise ValueError
-        if len(value) == 0 or int(value.min()) < 0 or int(value.max()) > 1023:
+        if not 0 < len(value) <= MAX_FRAMES or int(value.min()) < 0 or int(value.max()) > 1023:
             raise ValueError
     voice = SavedVoice(
         name=name or str(description["name"]),
