@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import CancelledError as FutureCancelledError
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -68,6 +69,9 @@ class Synthesizer:
     def __post_init__(self) -> None:
         """Create what requests wait for."""
         self._slots = asyncio.Semaphore(self.limits.running)
+        # Threads are reused, since each new one would start OpenMP threads of its own; they are no daemons, which could
+        # be stopped amid native code at the end, and so abort the process.
+        self._threads = ThreadPoolExecutor(self.limits.running, thread_name_prefix="valle-request")
         self.metrics = Metrics(lambda: self.waiting, lambda: self.running, lambda: self.engine.num_active)
 
     def resolve_voice(self, name: str | None) -> tuple[Prompt, list[str]]:
@@ -194,9 +198,8 @@ class Synthesizer:
             except Exception as error:
                 put(error)
 
-        # It ends soon after `cancelled` is set; a daemon could be stopped amid native code, which aborts the process.
-        thread = threading.Thread(target=work, name="valle-request")
-        thread.start()
+        # It ends soon after `cancelled` is set.
+        self._threads.submit(work)
         first = True
         seconds = 0.0
         try:
