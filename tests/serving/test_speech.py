@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.serving.conftest import RunningServer, serve
 
 TEXT = "The garden behind the house is full of yellow flowers."
 LONG = " ".join([TEXT, "I will send you the report before the end of today."] * 12)
+PROGRAM = Path(sys.executable).with_name("valle-serve")
 FORMATS = ("mp3", "opus", "aac", "flac", "wav", "pcm")
 
 
@@ -281,7 +283,7 @@ def test_full_queue_key_limits_and_graceful_shutdown(tmp_path: Path) -> None:
     ],
 )
 def test_bad_options_are_one_line(tmp_path: Path, options: list[str], message: str) -> None:
-    done = subprocess.run(["valle-serve", *options], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run([PROGRAM, *options], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
@@ -289,6 +291,6 @@ def test_bad_options_are_one_line(tmp_path: Path, options: list[str], message: s
 
 def test_port_that_is_taken_is_one_line(server: RunningServer) -> None:
     port = server.url.rsplit(":", 1)[1]
-    done = subprocess.run(["valle-serve", "--port", port], capture_output=True, text=True)
+    done = subprocess.run([PROGRAM, "--port", port], capture_output=True, text=True)
     assert done.returncode == 2
     assert f"127.0.0.1:{port}: cannot be used (Address already in use)" in done.stderr
