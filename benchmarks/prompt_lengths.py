@@ -63,7 +63,9 @@ def write_lists(data: Path, output: Path, texts_per_speaker: int) -> None:
     utterances = [u for u in kaldi.with_durations(kaldi.read(data)) if (u.duration or 0) > max(LENGTHS)]
     if not utterances:
         raise UserError(f"{data}: has no recordings of more than {max(LENGTHS)} s; give longer ones")
-    texts = [line for line in TEXTS.read_text("utf-8").splitlines() if MIN_WORDS <= len(line.split()) <= MAX_WORDS]
+    texts = [
+        line for line in TEXTS.read_text(encoding="utf-8").splitlines() if MIN_WORDS <= len(line.split()) <= MAX_WORDS
+    ]
     recognizer = load_recognizer()
     for seconds in LENGTHS:
         rows = ["id\tspeaker\tprompt\tprompt_text\ttext"]

@@ -49,7 +49,7 @@ def started_server(options: str) -> Iterator[tuple[str, int]]:
     """Run a server; yield its address and the number of its process."""
     program = Path(sys.executable).with_name("valle-serve")
     command = [str(program), "--port", "0", "--max-queue", "1000", *shlex.split(options)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8")
     try:
         assert process.stderr is not None
         match = re.search(r"http://\S+", process.stderr.readline())

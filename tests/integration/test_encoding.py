@@ -29,6 +29,10 @@ def _lacks_encoding(call: ast.Call) -> bool:
     if name in ("read_text", "write_text"):
         # Methods of Path; our own functions of these names take the path first.
         return isinstance(call.func, ast.Attribute)
+    owner = call.func.value if isinstance(call.func, ast.Attribute) else None
+    if getattr(owner, "id", getattr(owner, "attr", "")) in ("av", "_av"):
+        # Files of PyAV hold audio.
+        return False
     if name in ("open", "fdopen", "NamedTemporaryFile", "TemporaryFile"):
         modes = [a.value for a in [*call.args, keywords.get("mode")] if isinstance(a, ast.Constant)]
         return not any(isinstance(mode, str) and len(mode) <= 3 and "b" in mode for mode in modes)

@@ -16,7 +16,9 @@ from valle.data import kaldi
 from valle.data.datamodule import TokensDataModule
 from valle.errors import UserError
 from valle.extensions.language_ids import LanguageIdAR
+from valle.synthesis.jobs import make_job
 from valle.synthesis.options import SynthesisOptions
+from valle.synthesis.planning import TextPart
 from valle.synthesis.prompt import Prompt
 
 IDS = "--model.init_args.language_ids=true"
@@ -97,7 +99,7 @@ def test_cross_lingual_prompt_has_its_own_phonemes_and_id(run: Path, speech: Pat
     assert isinstance(tts.ar, LanguageIdAR)
     prompt = tts.prompt(speech, "The quick fox.", language="en-us")
     text = tts.encode_text("Schöne Brücke.", language="de")
-    (job,) = tts._jobs([text], [prompt], [0], OPTIONS)
+    job = make_job(tts, TextPart(text), prompt, text=0, number=0, seed=0)
     expected = [*tts.encode_text("The quick fox.").symbols, " ", *text.symbols]
     assert job.joint.tolist() == tts.vocabulary.encode(expected)
     request = tts._decoder()._request(job, OPTIONS)
